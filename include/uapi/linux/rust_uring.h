@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * io_uring through a character device.
+ *
+ * The three ioctls mirror io_uring_setup(2), io_uring_enter(2) and
+ * io_uring_register(2): same arguments, same results (as the ioctl's return
+ * value, or -1 with errno set). All structures they point to are those of
+ * <linux/io_uring.h>. Mappings of a ring file have the same offsets.
+ *
+ * They can be issued
+ *  - on the device: .fd names the ring, or holds a registered index with
+ *    IORING_ENTER_REGISTERED_RING or IORING_REGISTER_USE_REGISTERED_RING, or
+ *    is -1 for the register opcodes that take no ring;
+ *  - on a ring: .fd is that same descriptor, or -1 for "this one".
+ *
+ * SETUP is for the device only; it returns a new ring descriptor.
+ *
+ * The structures may grow at their end. A longer one than the module knows is
+ * accepted when the rest is zero (else E2BIG).
+ */
+#ifndef _UAPI_LINUX_RUST_URING_H
+#define _UAPI_LINUX_RUST_URING_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define RUST_URING_DEVICE	"/dev/rust_uring"
+
+struct rust_uring_setup {
+	__u32		entries;
+	__u32		resv;	/* must be zero */
+	__aligned_u64	params;	/* struct io_uring_params * */
+};
+
+struct rust_uring_enter {
+	__s32		fd;
+	__u32		to_submit;
+	__u32		min_complete;
+	__u32		flags;	/* IORING_ENTER_* */
+	__aligned_u64	argp;
+	__aligned_u64	argsz;
+};
+
+struct rust_uring_register {
+	__s32		fd;
+	__u32		opcode;	/* IORING_REGISTER_* */
+	__aligned_u64	arg;
+	__u32		nr_args;
+	__u32		resv;	/* must be zero */
+};
+
+#define RUST_URING_MAGIC	0xC5
+
+#define RUST_URING_SETUP	_IOW(RUST_URING_MAGIC, 0, struct rust_uring_setup)
+#define RUST_URING_ENTER	_IOW(RUST_URING_MAGIC, 1, struct rust_uring_enter)
+#define RUST_URING_REGISTER	_IOW(RUST_URING_MAGIC, 2, struct rust_uring_register)
+
+/*
+ * ENTER without a structure, on a ring: the argument word itself holds
+ * to_submit (24 bits), min_complete (24 bits) and the flags (16 bits), of
+ * which those are allowed that need no further argument: GETEVENTS,
+ * SQ_WAKEUP, SQ_WAIT and NO_IOWAIT. Only for 64-bit callers.
+ */
+#define RUST_URING_ENTER_PACKED	_IO(RUST_URING_MAGIC, 3)
+
+#define RUST_URING_PACK_MAX	((1UL << 24) - 1)
+#define RUST_URING_PACK(to_submit, min_complete, flags)		\
+	((__u64)(to_submit) | (__u64)(min_complete) << 24 |	\
+	 (__u64)(flags) << 48)
+
+#endif /* _UAPI_LINUX_RUST_URING_H */

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What user space sees: structures, flags and numbers of the io_uring ABI.
+//!
+//! The types and constants are generated from [`include/uapi/linux/io_uring.h`] and from our own
+//! `include/uapi/linux/rust_uring.h`; this file gives them the names and types that the module
+//! works with. [`Sqe`] is written by hand, because the unions of the C structure cannot be read
+//! safely; the asserts below hold it to the C layout.
+//!
+//! [`include/uapi/linux/io_uring.h`]: srctree/include/uapi/linux/io_uring.h
+
+#![forbid(unsafe_code)]
+
+use crate::sys::abi_types as c;
+use core::mem::offset_of;
+use kernel::prelude::*;
+
+pub(crate) use c::{
+    io_uring_clock_register as ClockRegister,
+    io_uring_getevents_arg as GeteventsArg,
+    io_uring_mem_region_reg as MemRegionReg,
+    io_uring_params as Params,
+    io_uring_probe_op as ProbeOp,
+    io_uring_query_hdr as QueryHdr,
+    io_uring_query_opcode as QueryOpcode,
+    io_uring_query_scq as QueryScq,
+    io_uring_reg_wait as RegWait,
+    io_uring_region_desc as RegionDesc,
+    io_uring_rsrc_update as RsrcUpdate,
+    rust_uring_enter as EnterArg,
+    rust_uring_register as RegisterArg,
+    rust_uring_setup as SetupArg, //
+};
+
+/// A submission queue entry, copied out of the ring before anything looks at it.
+///
+/// One flat field for each union of `struct io_uring_sqe`, under the union's most telling name.
+#[repr(C)]
+#[derive(Clone, Copy, FromBytes, IntoBytes)]
+pub(crate) struct Sqe {
+    /// `IORING_OP_*`.
+    pub(crate) opcode: u8,
+    /// `IOSQE_*`.
+    pub(crate) flags: u8,
+    /// I/O priority, or flags of the network opcodes.
+    pub(crate) ioprio: u16,
+    /// File descriptor, or index of a registered file.
+    pub(crate) fd: i32,
+    /// Offset in the file; also `addr2`, `cmd_op`.
+    pub(crate) off: u64,
+    /// User address; also `splice_off_in`, `level` and `optname`.
+    pub(crate) addr: u64,
+    /// Length in bytes, or number of iovecs.
+    pub(crate) len: u32,
+    /// The opcode's own flags: `rw_flags`, `nop_flags`, `msg_ring_flags` and so on.
+    pub(crate) op_flags: u32,
+    /// Handed back in the CQE.
+    pub(crate) user_data: u64,
+    /// Index of a registered buffer, or `buf_group`.
+    pub(crate) buf_index: u16,
+    /// Credentials to run with, 0 for the caller's own.
+    pub(crate) personality: u16,
+    /// `splice_fd_in`, `file_index`, `optlen`, `addr_len`, `write_stream`.
+    pub(crate) file_index: u32,
+    /// `addr3`, `attr_ptr`, `optval`; the command of a 128-byte SQE begins here.
+    pub(crate) addr3: u64,
+    /// `attr_type_mask`.
+    pub(crate) pad2: u64,
+}
+
+/// Size of an SQE slot in bytes; rings with `SQE128` use two for each entry.
+pub(crate) const SQE_SIZE: usize = 64;
+
+/// Size of a CQE slot in bytes; `CQE32` rings use two for each entry.
+pub(crate) const CQE_SIZE: usize = 16;
+
+static_assert!(size_of::<Sqe>() == SQE_SIZE);
+static_assert!(size_of::<c::io_uring_sqe>() == SQE_SIZE);
+static_assert!(size_of::<c::io_uring_cqe>() == CQE_SIZE);
+static_assert!(offset_of!(Sqe, opcode) == offset_of!(c::io_uring_sqe, opcode));
+static_assert!(offset_of!(Sqe, flags) == offset_of!(c::io_uring_sqe, flags));
+static_assert!(offset_of!(Sqe, ioprio) == offset_of!(c::io_uring_sqe, ioprio));
+static_assert!(offset_of!(Sqe, fd) == offset_of!(c::io_uring_sqe, fd));
+static_assert!(offset_of!(Sqe, off) == offset_of!(c::io_uring_sqe, __bindgen_anon_1));
+static_assert!(offset_of!(Sqe, addr) == offset_of!(c::io_uring_sqe, __bindgen_anon_2));
+static_assert!(offset_of!(Sqe, len) == offset_of!(c::io_uring_sqe, len));
+static_assert!(offset_of!(Sqe, op_flags) == offset_of!(c::io_uring_sqe, __bindgen_anon_3));
+static_assert!(offset_of!(Sqe, user_data) == offset_of!(c::io_uring_sqe, user_data));
+static_assert!(offset_of!(Sqe, buf_index) == offset_of!(c::io_uring_sqe, __bindgen_anon_4));
+static_assert!(offset_of!(Sqe, personality) == offset_of!(c::io_uring_sqe, personality));
+static_assert!(offset_of!(Sqe, file_index) == offset_of!(c::io_uring_sqe, __bindgen_anon_5));
+static_assert!(offset_of!(Sqe, addr3) == offset_of!(c::io_uring_sqe, __bindgen_anon_6));
+
+/// Offsets in `struct io_rings`, the header of the ring memory. They are ABI through
+/// `struct io_uring_params`.
+pub(crate) mod rings {
+    use crate::sys::abi_types::{io_rings, io_uring};
+    use core::mem::offset_of;
+
+    /// The kernel's side of the SQ.
+    pub(crate) const SQ_HEAD: usize = offset_of!(io_rings, sq) + offset_of!(io_uring, head);
+    /// The application's side of the SQ.
+    pub(crate) const SQ_TAIL: usize = offset_of!(io_rings, sq) + offset_of!(io_uring, tail);
+    /// The application's side of the CQ.
+    pub(crate) const CQ_HEAD: usize = offset_of!(io_rings, cq) + offset_of!(io_uring, head);
+    /// The kernel's side of the CQ.
+    pub(crate) const CQ_TAIL: usize = offset_of!(io_rings, cq) + offset_of!(io_uring, tail);
+    /// Copy of the SQ mask for the application.
+    pub(crate) const SQ_MASK: usize = offset_of!(io_rings, sq_ring_mask);
+    /// Copy of the CQ mask for the application.
+    pub(crate) const CQ_MASK: usize = offset_of!(io_rings, cq_ring_mask);
+    /// Copy of the SQ size for the application.
+    pub(crate) const SQ_ENTRIES: usize = offset_of!(io_rings, sq_ring_entries);
+    /// Copy of the CQ size for the application.
+    pub(crate) const CQ_ENTRIES: usize = offset_of!(io_rings, cq_ring_entries);
+    /// Number of SQEs skipped because their index was invalid.
+    pub(crate) const SQ_DROPPED: usize = offset_of!(io_rings, sq_dropped);
+    /// `IORING_SQ_*`, written by the kernel.
+    pub(crate) const SQ_FLAGS: usize = offset_of!(io_rings, sq_flags);
+    /// `IORING_CQ_*`, written by the application.
+    pub(crate) const CQ_FLAGS: usize = offset_of!(io_rings, cq_flags);
+    /// Number of CQEs lost.
+    pub(crate) const CQ_OVERFLOW: usize = offset_of!(io_rings, cq_overflow);
+    /// The CQEs follow the header.
+    pub(crate) const CQES: usize = offset_of!(io_rings, cqes);
+    /// Alignment of the header and of the SQ array, `SMP_CACHE_BYTES`.
+    pub(crate) const ALIGN: usize = align_of::<io_rings>();
+    /// Size of the header.
+    pub(crate) const SIZE: usize = size_of::<io_rings>();
+}
+
+kernel::impl_flags!(
+    /// `io_uring_params.flags`.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub(crate) struct SetupFlags(u32);
+
+    /// One of `IORING_SETUP_*`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum SetupFlag {
+        /// Completions are found by polling the device.
+        Iopoll = c::IORING_SETUP_IOPOLL,
+        /// A kernel thread submits.
+        Sqpoll = c::IORING_SETUP_SQPOLL,
+        /// That thread stays on one CPU.
+        SqAff = c::IORING_SETUP_SQ_AFF,
+        /// The application chooses the CQ's size.
+        CqSize = c::IORING_SETUP_CQSIZE,
+        /// Sizes that are too large become the largest.
+        Clamp = c::IORING_SETUP_CLAMP,
+        /// Share the SQPOLL thread of another ring.
+        AttachWq = c::IORING_SETUP_ATTACH_WQ,
+        /// Start disabled, so that restrictions can be registered.
+        RDisabled = c::IORING_SETUP_R_DISABLED,
+        /// Go on submitting after an SQE that is in error.
+        SubmitAll = c::IORING_SETUP_SUBMIT_ALL,
+        /// Completions need not interrupt the submitter.
+        CoopTaskrun = c::IORING_SETUP_COOP_TASKRUN,
+        /// Show in `IORING_SQ_TASKRUN` that completions wait to be run.
+        TaskrunFlag = c::IORING_SETUP_TASKRUN_FLAG,
+        /// All SQEs have 128 bytes.
+        Sqe128 = c::IORING_SETUP_SQE128,
+        /// All CQEs have 32 bytes.
+        Cqe32 = c::IORING_SETUP_CQE32,
+        /// Only one task submits.
+        SingleIssuer = c::IORING_SETUP_SINGLE_ISSUER,
+        /// Completions run when that task enters to wait, and only then.
+        DeferTaskrun = c::IORING_SETUP_DEFER_TASKRUN,
+        /// The application provides the memory of the rings.
+        NoMmap = c::IORING_SETUP_NO_MMAP,
+        /// The ring has a registered index and no descriptor.
+        RegisteredFdOnly = c::IORING_SETUP_REGISTERED_FD_ONLY,
+        /// SQEs are taken in order, there is no index array.
+        NoSqArray = c::IORING_SETUP_NO_SQARRAY,
+        /// Sleep before polling.
+        HybridIopoll = c::IORING_SETUP_HYBRID_IOPOLL,
+        /// CQEs have 16 or 32 bytes.
+        CqeMixed = c::IORING_SETUP_CQE_MIXED,
+        /// SQEs have 64 or 128 bytes.
+        SqeMixed = c::IORING_SETUP_SQE_MIXED,
+        /// Every submission starts at the first SQE; the SQ's head and tail are not used.
+        SqRewind = c::IORING_SETUP_SQ_REWIND,
+    }
+);
+
+impl SetupFlags {
+    /// Flags that the module does not implement (yet) and refuses as an old kernel would.
+    const REFUSED: u32 = c::IORING_SETUP_IOPOLL
+        | c::IORING_SETUP_SQPOLL
+        | c::IORING_SETUP_SQ_AFF
+        | c::IORING_SETUP_ATTACH_WQ
+        | c::IORING_SETUP_HYBRID_IOPOLL;
+
+    /// Flags that are there: what `IORING_REGISTER_QUERY` tells.
+    pub(crate) const SUPPORTED: u32 = Self::all_bits() & !Self::REFUSED;
+
+    /// Accepts what is supported. `EINVAL` for anything else.
+    pub(crate) fn from_user(bits: u32) -> Result<Self> {
+        if bits & !Self::SUPPORTED != 0 {
+            return Err(EINVAL);
+        }
+        Ok(Self(bits))
+    }
+
+    /// Flags out of the module's own mouth.
+    pub(crate) const fn from_known(bits: u32) -> Self {
+        Self(bits & Self::all_bits())
+    }
+}
+
+kernel::impl_flags!(
+    /// The flags of `io_uring_enter(2)`.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub(crate) struct EnterFlags(u32);
+
+    /// One of `IORING_ENTER_*`.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum EnterFlag {
+        /// Wait for CQEs.
+        Getevents = c::IORING_ENTER_GETEVENTS,
+        /// Wake the SQPOLL thread.
+        SqWakeup = c::IORING_ENTER_SQ_WAKEUP,
+        /// Wait for room in the SQ of an SQPOLL ring.
+        SqWait = c::IORING_ENTER_SQ_WAIT,
+        /// `argp` is a `struct io_uring_getevents_arg`.
+        ExtArg = c::IORING_ENTER_EXT_ARG,
+        /// `fd` is a registered index.
+        RegisteredRing = c::IORING_ENTER_REGISTERED_RING,
+        /// The timeout is absolute.
+        AbsTimer = c::IORING_ENTER_ABS_TIMER,
+        /// `argp` is an offset into the registered wait region.
+        ExtArgReg = c::IORING_ENTER_EXT_ARG_REG,
+        /// Waiting does not count as waiting for I/O.
+        NoIowait = c::IORING_ENTER_NO_IOWAIT,
+    }
+);
+
+impl EnterFlags {
+    /// Accepts what is known. `EINVAL` for anything else.
+    pub(crate) fn from_user(bits: u32) -> Result<Self> {
+        if bits & !Self::all_bits() != 0 {
+            return Err(EINVAL);
+        }
+        Ok(Self(bits))
+    }
+}
+
+/// `IOSQE_*`, the flags that every SQE can have.
+pub(crate) mod sqe {
+    pub(crate) const FIXED_FILE: u8 = 1 << 0;
+    pub(crate) const CQE_SKIP_SUCCESS: u8 = 1 << 6;
+    pub(crate) const BUFFER_SELECT: u8 = 1 << 5;
+
+    /// Flags that are there. Links, drain and forced async arrive with the places where a request
+    /// can wait; until then they are refused as by an old kernel.
+    pub(crate) const SUPPORTED: u8 = FIXED_FILE | CQE_SKIP_SUCCESS;
+}
+
+static_assert!(sqe::FIXED_FILE as u32 == 1 << c::io_uring_sqe_flags_bit_IOSQE_FIXED_FILE_BIT);
+static_assert!(sqe::BUFFER_SELECT as u32 == 1 << c::io_uring_sqe_flags_bit_IOSQE_BUFFER_SELECT_BIT);
+static_assert!(
+    sqe::CQE_SKIP_SUCCESS as u32 == 1 << c::io_uring_sqe_flags_bit_IOSQE_CQE_SKIP_SUCCESS_BIT
+);
+
+/// `IORING_CQE_F_*`.
+pub(crate) mod cqe {
+    use crate::sys::abi_types as c;
+
+    /// A filler that the application must skip.
+    pub(crate) const SKIP: u32 = c::IORING_CQE_F_SKIP;
+    /// A 32-byte CQE in a ring with CQEs of both sizes.
+    pub(crate) const BIG: u32 = c::IORING_CQE_F_32;
+}
+
+/// `IORING_SQ_*`, the SQ's flag word.
+pub(crate) mod sq_flags {
+    use crate::sys::abi_types as c;
+
+    pub(crate) const NEED_WAKEUP: u32 = c::IORING_SQ_NEED_WAKEUP;
+    pub(crate) const CQ_OVERFLOW: u32 = c::IORING_SQ_CQ_OVERFLOW;
+    pub(crate) const TASKRUN: u32 = c::IORING_SQ_TASKRUN;
+}
+
+/// `IORING_CQ_EVENTFD_DISABLED`, the only flag of the CQ's flag word.
+pub(crate) const CQ_EVENTFD_DISABLED: u32 = c::IORING_CQ_EVENTFD_DISABLED;
+
+/// `IORING_FEAT_*` that are there. Each has a test that would fail if it were not.
+pub(crate) const FEATURES: u32 = c::IORING_FEAT_SINGLE_MMAP
+    | c::IORING_FEAT_NODROP
+    | c::IORING_FEAT_SUBMIT_STABLE
+    | c::IORING_FEAT_EXT_ARG
+    | c::IORING_FEAT_CQE_SKIP
+    | c::IORING_FEAT_REG_REG_RING
+    | c::IORING_FEAT_MIN_TIMEOUT;
+
+/// Largest SQ, in entries.
+pub(crate) const MAX_ENTRIES: u32 = 32768;
+/// Largest CQ, in entries.
+pub(crate) const MAX_CQ_ENTRIES: u32 = 2 * MAX_ENTRIES;
+
+/// Offsets for `mmap(2)` on a ring.
+pub(crate) mod mmap {
+    use crate::sys::abi_types as c;
+
+    pub(crate) const SQ_RING: u64 = c::IORING_OFF_SQ_RING as u64;
+    pub(crate) const CQ_RING: u64 = c::IORING_OFF_CQ_RING as u64;
+    pub(crate) const SQES: u64 = c::IORING_OFF_SQES as u64;
+    /// The region of `IORING_REGISTER_MEM_REGION`; the core has it in `io_uring/memmap.h`.
+    pub(crate) const PARAM_REGION: u64 = 0x20000000;
+    pub(crate) const MASK: u64 = c::IORING_OFF_MMAP_MASK as u64;
+}
+
+/// The numbers of our ioctls; their sizes may grow, so the dispatcher looks at the number alone.
+pub(crate) mod ioctl {
+    use crate::sys::abi_types as c;
+
+    /// The ioctl type of all of them.
+    pub(crate) const MAGIC: u32 = c::RUST_URING_MAGIC;
+    /// `RUST_URING_SETUP`
+    pub(crate) const SETUP: u32 = 0;
+    /// `RUST_URING_ENTER`
+    pub(crate) const ENTER: u32 = 1;
+    /// `RUST_URING_REGISTER`
+    pub(crate) const REGISTER: u32 = 2;
+    /// `RUST_URING_ENTER_PACKED`
+    pub(crate) const ENTER_PACKED: u32 = 3;
+}
+
+/// `IORING_OP_*` that the module has, and where the table ends.
+pub(crate) mod op {
+    use crate::sys::abi_types as c;
+
+    pub(crate) const NOP: u8 = c::io_uring_op_IORING_OP_NOP as u8;
+    pub(crate) const MSG_RING: u8 = c::io_uring_op_IORING_OP_MSG_RING as u8;
+    pub(crate) const NOP128: u8 = c::io_uring_op_IORING_OP_NOP128 as u8;
+    /// One more than the last opcode that 7.3 knows.
+    pub(crate) const LAST: u8 = c::io_uring_op_IORING_OP_LAST as u8;
+}
+
+/// `IORING_NOP_*`.
+pub(crate) mod nop {
+    use crate::sys::abi_types as c;
+
+    pub(crate) const INJECT_RESULT: u32 = c::IORING_NOP_INJECT_RESULT;
+    pub(crate) const FILE: u32 = c::IORING_NOP_FILE;
+    pub(crate) const FIXED_FILE: u32 = c::IORING_NOP_FIXED_FILE;
+    pub(crate) const FIXED_BUFFER: u32 = c::IORING_NOP_FIXED_BUFFER;
+    pub(crate) const TW: u32 = c::IORING_NOP_TW;
+    pub(crate) const CQE32: u32 = c::IORING_NOP_CQE32;
+    pub(crate) const ALL: u32 = INJECT_RESULT | FILE | FIXED_FILE | FIXED_BUFFER | TW | CQE32;
+}
+
+/// `IORING_REGISTER_*` that the module has.
+pub(crate) mod reg {
+    use crate::sys::abi_types as c;
+
+    pub(crate) const EVENTFD: u32 = c::io_uring_register_op_IORING_REGISTER_EVENTFD;
+    pub(crate) const UNREGISTER_EVENTFD: u32 = c::io_uring_register_op_IORING_UNREGISTER_EVENTFD;
+    pub(crate) const EVENTFD_ASYNC: u32 = c::io_uring_register_op_IORING_REGISTER_EVENTFD_ASYNC;
+    pub(crate) const PROBE: u32 = c::io_uring_register_op_IORING_REGISTER_PROBE;
+    pub(crate) const PERSONALITY: u32 = c::io_uring_register_op_IORING_REGISTER_PERSONALITY;
+    pub(crate) const UNREGISTER_PERSONALITY: u32 =
+        c::io_uring_register_op_IORING_UNREGISTER_PERSONALITY;
+    pub(crate) const RESTRICTIONS: u32 = c::io_uring_register_op_IORING_REGISTER_RESTRICTIONS;
+    pub(crate) const ENABLE_RINGS: u32 = c::io_uring_register_op_IORING_REGISTER_ENABLE_RINGS;
+    pub(crate) const RING_FDS: u32 = c::io_uring_register_op_IORING_REGISTER_RING_FDS;
+    pub(crate) const UNREGISTER_RING_FDS: u32 = c::io_uring_register_op_IORING_UNREGISTER_RING_FDS;
+    pub(crate) const CLOCK: u32 = c::io_uring_register_op_IORING_REGISTER_CLOCK;
+    pub(crate) const SEND_MSG_RING: u32 = c::io_uring_register_op_IORING_REGISTER_SEND_MSG_RING;
+    pub(crate) const RESIZE_RINGS: u32 = c::io_uring_register_op_IORING_REGISTER_RESIZE_RINGS;
+    pub(crate) const MEM_REGION: u32 = c::io_uring_register_op_IORING_REGISTER_MEM_REGION;
+    pub(crate) const QUERY: u32 = c::io_uring_register_op_IORING_REGISTER_QUERY;
+    /// One more than the last opcode that 7.3 knows.
+    pub(crate) const LAST: u32 = c::io_uring_register_op_IORING_REGISTER_LAST;
+    /// Added to the opcode when `fd` is a registered index.
+    pub(crate) const USE_REGISTERED_RING: u32 =
+        c::io_uring_register_op_IORING_REGISTER_USE_REGISTERED_RING;
+}

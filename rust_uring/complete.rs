@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From results to CQEs.
+//!
+//! Who holds `uring_lock` posts directly and publishes once for a whole batch. Everybody else (an
+//! interrupt, a wakeup, another ring) pushes the finished request to the ring's completion list.
+//! That list is run by the task that waits for CQEs; by the submitter when it enters; or, if nobody
+//! waits and the ring does not defer its completions, by a kernel thread.
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    abi::{
+        self,
+        SetupFlag, //
+    },
+    cq::Posted,
+    ctx::{
+        Ctx,
+        State,
+        CHECK_LOST,
+        CHECK_OVERFLOW,
+        WAIT_NR_NONE, //
+    },
+    eventfd,
+    op::Op,
+    request::ReqBox,
+    ring::Cqe,
+    sys::{
+        trace,
+        workqueue, //
+    }, //
+};
+use kernel::{
+    sync::atomic::{
+        Full,
+        Relaxed, //
+    }, //
+};
+
+/// Writes one CQE, or keeps or loses it. Not visible before [`publish`].
+#[inline]
+pub(crate) fn post(ctx: &Ctx, state: &mut State, cqe: &Cqe, extra: [u64; 2]) -> Posted {
+    let rings = &state.rings;
+    let posted = state.cq.post(rings, cqe, extra);
+    if posted == Posted::Ring {
+        trace::complete(ctx, cqe.user_data, cqe.res, cqe.flags);
+    } else {
+        overflowed(ctx, state, cqe, posted);
+    }
+    posted
+}
+
+#[cold]
+fn overflowed(ctx: &Ctx, state: &mut State, cqe: &Cqe, posted: Posted) {
+    trace::overflow(ctx, cqe.user_data, cqe.res, cqe.flags);
+    let bit = if posted == Posted::Lost {
+        CHECK_LOST
+    } else {
+        CHECK_OVERFLOW
+    };
+    ctx.set_check(state, bit);
+    // No CQE will show up, but a waiting task has to look at the list.
+    if state.waiters != 0 {
+        ctx.cq_wait.wake(0);
+    }
+}
+
+/// A request is done: its CQE is written and it goes back to the cache.
+#[inline]
+pub(crate) fn finish(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    // A failure is always told.
+    if !req.skip_success || req.cqe.res < 0 {
+        post(ctx, state, &req.cqe, req.extra);
+    }
+    req.op = Op::Idle;
+    state.cache.put(req);
+}
+
+/// Shows the application what was posted, and tells those who wait for it.
+#[inline]
+pub(crate) fn publish(ctx: &Ctx, state: &mut State) {
+    if !state.cq.publish(&state.rings) {
+        return;
+    }
+    if state.waiters != 0 {
+        ctx.cq_wait.wake(0);
+    }
+    if ctx.polled.load(Relaxed) {
+        wake_pollers(ctx);
+    }
+    if let Some(eventfd) = &state.eventfd {
+        eventfd::cqe_posted(ctx, eventfd, &state.rings);
+    }
+}
+
+/// Wakes those who poll the ring's descriptor.
+#[cold]
+pub(crate) fn wake_pollers(ctx: &Ctx) {
+    if ctx.poll_wait.has_sleeper() {
+        ctx.poll_wait.wake(0);
+    }
+}
+
+/// Posts a CQE that belongs to no request, and publishes it. Returns where it went.
+pub(crate) fn post_alone(ctx: &Ctx, state: &mut State, cqe: &Cqe) -> Posted {
+    let posted = post(ctx, state, cqe, [0; 2]);
+    publish(ctx, state);
+    posted
+}
+
+/// Hands a finished request to its ring, from any context and without a lock.
+///
+/// `ctx` is a reference of the caller's own: the request may be gone as soon as it is pushed. `lazy`
+/// completions wake a deferring submitter only when it has as many as it waits for.
+///
+/// Context: any.
+pub(crate) fn push(ctx: &Ctx, req: ReqBox, lazy: bool) {
+    let first = ctx.inbox.push(req);
+    if first {
+        if ctx.flags.contains(SetupFlag::TaskrunFlag) {
+            mark_taskrun(ctx);
+        }
+        if ctx.defers() {
+            // It takes an enter to turn this into CQEs, so whoever waits for CQEs elsewhere is told
+            // now.
+            eventfd::work_queued(ctx);
+            if ctx.polled.load(Relaxed) {
+                wake_pollers(ctx);
+            }
+        }
+    }
+    if ctx.defers() {
+        wake_submitter(ctx, lazy);
+    } else if !(ctx.cq_wait.has_sleeper() && ctx.cq_wait.wake(1) > 0) {
+        workqueue::queue(&ctx.globals.queue, ctx);
+    }
+}
+
+/// Sets `IORING_SQ_TASKRUN`. Context: any.
+pub(crate) fn mark_taskrun(ctx: &Ctx) {
+    ctx.rings.read(|rings| {
+        if let Some(rings) = rings {
+            rings.sq_flags().set(abi::sq_flags::TASKRUN);
+        }
+    });
+}
+
+/// Wakes the submitter of a deferring ring if it sleeps and this is what it waits for.
+///
+/// The push before is a full barrier, and so is what the submitter does between arming `wait_nr`
+/// and looking at the list: either it sees the list, or we see the count.
+fn wake_submitter(ctx: &Ctx, lazy: bool) {
+    if ctx.wait_nr.load(Relaxed) <= 0 {
+        return;
+    }
+    if lazy {
+        if ctx.wait_nr.fetch_sub(1, Full) != 1 {
+            return;
+        }
+    } else if ctx.wait_nr.xchg(WAIT_NR_NONE, Full) <= 0 {
+        // Somebody else was the one to wake it.
+        return;
+    }
+    if let Some(task) = ctx.submitter() {
+        task.wake_up();
+    }
+}
+
+/// Runs the completion list: posts what is in it and publishes. Returns how many there were.
+///
+/// The caller may run completions (see [`crate::ctx::RingCtx::may_run`]), or is a kernel thread of
+/// a ring that does not defer. Context: may sleep.
+pub(crate) fn run(ctx: &Ctx, state: &mut State) -> usize {
+    let mut count = 0;
+    if !ctx.inbox.is_empty() {
+        if ctx.flags.contains(SetupFlag::TaskrunFlag) {
+            state.rings.sq_flags().clear(abi::sq_flags::TASKRUN);
+        }
+        let mut batch = ctx.inbox.take();
+        while let Some(req) = batch.pop() {
+            finish(ctx, state, req);
+            count += 1;
+        }
+    }
+    publish(ctx, state);
+    count
+}
+
+/// Posts what completed in the submitter's own context during this submission.
+#[cold]
+pub(crate) fn run_local(ctx: &Ctx, state: &mut State) {
+    while let Some(req) = state.local.pop() {
+        finish(ctx, state, req);
+    }
+}
+
+/// The kernel thread's part: runs the list unless that is the submitter's to do, tells those who
+/// began to poll while CQEs were being posted, and pays an owed eventfd signal.
+pub(crate) fn run_in_worker(ctx: &Ctx) {
+    {
+        let mut state = ctx.state.lock();
+        if !ctx.defers() {
+            run(ctx, &mut state);
+        }
+    }
+    if ctx.polled.load(Relaxed) {
+        wake_pollers(ctx);
+    }
+    eventfd::pay_owed(ctx);
+}
+
+/// Moves what is on the overflow list into the ring, as far as there is room.
+pub(crate) fn flush_overflow(ctx: &Ctx, state: &mut State) {
+    if state.cq.overflowed().is_empty() {
+        return;
+    }
+    let rings = state.rings.clone();
+    if state.cq.flush_overflow(&rings) {
+        ctx.clear_check(state, CHECK_OVERFLOW);
+    }
+    publish(ctx, state);
+}
+
+/// Takes every request out of the place where it is. The ring is dying: no CQE will be read.
+pub(crate) fn cancel_all(ctx: &Ctx, state: &mut State) {
+    drop(ctx.inbox.take());
+    while state.local.pop().is_some() {}
+}

@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A ring: what each lock protects, and how it lives and dies.
+//!
+//! # Locks
+//!
+//! `uring_lock` (here [`RingCtx::state`]) > `mmap_lock` ([`RingCtx::mappings`]). Wakeups and
+//! completions of other contexts take neither: they push to [`RingCtx::inbox`] and wake.
+//!
+//! # Life
+//!
+//! The ring file owns a [`Ring`], which owns the counted [`RingCtx`]. Each request that exists holds
+//! a reference. When the file is released, the `Ring` becomes a work item that takes everything out
+//! of the places where requests can be, until the last reference is gone.
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    abi::{
+        SetupFlag,
+        SetupFlags, //
+    },
+    complete,
+    cq::Cq,
+    eventfd::RingEventFd,
+    globals::{
+        Globals,
+        RingSlot, //
+    },
+    personality::Personalities,
+    request::{
+        Cache,
+        Request, //
+    },
+    restriction::Restrictions,
+    ring::Rings,
+    sys::{
+        mpsc::{
+            Fifo,
+            Inbox, //
+        },
+        percpu_ref::{
+            Counted,
+            Counter,
+            Root, //
+        },
+        rcu_cell::RcuCell,
+        region::Region,
+        task::{
+            self,
+            Clock, //
+        },
+        user::{
+            Charge,
+            User, //
+        },
+        wait::WaitQueue,
+        workqueue, //
+    },
+    wait::Restarts, //
+};
+use kernel::{
+    c_str,
+    impl_has_work,
+    new_mutex,
+    new_work,
+    prelude::*,
+    static_lock_class,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        Arc,
+        Mutex,
+        SetOnce, //
+    },
+    task::Task,
+    workqueue::{
+        Work,
+        WorkItem, //
+    }, //
+};
+
+/// A ring that is alive for as long as this is borrowed.
+pub(crate) type Ctx = Counted<RingCtx>;
+/// A reference that keeps a ring alive.
+pub(crate) type CtxRef = Counter<RingCtx>;
+
+/// Everything that `uring_lock` protects: submission, completion, registration.
+pub(crate) struct State {
+    /// The memory of the rings; the same as in [`RingCtx::rings`].
+    pub(crate) rings: Arc<Rings>,
+    /// How far the SQ is consumed.
+    pub(crate) sq_head: u32,
+    /// The CQ.
+    pub(crate) cq: Cq,
+    /// Requests that are not in use.
+    pub(crate) cache: Cache,
+    /// Requests that completed in the submitter's own context but not inline: they are posted at
+    /// the end of the submission.
+    pub(crate) local: Fifo<Request>,
+    /// Tasks that are about to sleep, or sleep, in [`RingCtx::cq_wait`].
+    pub(crate) waiters: u32,
+    /// Registered credentials.
+    pub(crate) personalities: Personalities,
+    /// What the ring may be used for.
+    pub(crate) restrictions: Restrictions,
+    /// The eventfd to signal; the same as in [`RingCtx::eventfd`].
+    pub(crate) eventfd: Option<Arc<RingEventFd>>,
+    /// Waits that return to user space for a moment and come back.
+    pub(crate) restarts: Restarts,
+}
+
+/// What `mmap(2)` finds; protected by `mmap_lock`.
+pub(crate) struct Mappings {
+    /// The memory of the rings.
+    pub(crate) rings: Arc<Rings>,
+    /// The region of `IORING_REGISTER_MEM_REGION`.
+    pub(crate) param: Option<Arc<ParamRegion>>,
+}
+
+/// The region of `IORING_REGISTER_MEM_REGION` and what it is charged to.
+pub(crate) struct ParamRegion {
+    /// The memory.
+    pub(crate) region: Region,
+    pub(crate) _charge: Option<Charge>,
+}
+
+/// CQEs are on the overflow list.
+pub(crate) const CHECK_OVERFLOW: u32 = 1 << 0;
+/// CQEs were lost, and no wait has reported it yet.
+pub(crate) const CHECK_LOST: u32 = 1 << 1;
+
+/// Nobody counts completions down, see [`RingCtx::wait_nr`].
+pub(crate) const WAIT_NR_NONE: i32 = -1;
+
+/// A ring.
+#[pin_data]
+pub(crate) struct RingCtx {
+    /// How the ring was set up.
+    pub(crate) flags: SetupFlags,
+    /// The ring was set up with `R_DISABLED` and is not enabled yet.
+    disabled: Atomic<bool>,
+    /// The only task that may submit, for rings with `SINGLE_ISSUER`.
+    submitter: SetOnce<ARef<Task>>,
+
+    #[pin]
+    pub(crate) state: Mutex<State>,
+    #[pin]
+    pub(crate) mappings: Mutex<Mappings>,
+
+    /// The memory of the rings, for those who hold no lock.
+    pub(crate) rings: RcuCell<Rings>,
+    /// `CHECK_*`: what a waiting task has to look at. Written under `uring_lock`.
+    pub(crate) check: Atomic<u32>,
+    /// Completions of other contexts, to be posted by whoever runs the list.
+    pub(crate) inbox: Inbox<Request>,
+    /// For rings with `DEFER_TASKRUN`: how many completions the sleeping submitter waits for. Who
+    /// counts it down to zero wakes it.
+    pub(crate) wait_nr: Atomic<i32>,
+    /// Tasks that wait for CQEs.
+    #[pin]
+    pub(crate) cq_wait: WaitQueue,
+    /// Those who poll the ring's descriptor.
+    #[pin]
+    pub(crate) poll_wait: WaitQueue,
+    /// Somebody has polled the descriptor, ever.
+    pub(crate) polled: Atomic<bool>,
+    /// The eventfd, for those who hold no lock.
+    pub(crate) eventfd: RcuCell<RingEventFd>,
+    /// A signal of the eventfd is owed, see [`complete`].
+    pub(crate) eventfd_owed: Atomic<bool>,
+    /// The registered wait arguments of `IORING_ENTER_EXT_ARG_REG`.
+    pub(crate) wait_args: SetOnce<Arc<ParamRegion>>,
+
+    /// Timeouts in `enter` are on `CLOCK_BOOTTIME`.
+    boottime: Atomic<bool>,
+    /// [`State::restarts`] is not empty.
+    pub(crate) restarting: Atomic<bool>,
+
+    /// Whom pinned memory is charged to; `None` for those who may lock any amount.
+    pub(crate) user: Option<Arc<User>>,
+    /// The module.
+    pub(crate) globals: Arc<Globals>,
+    /// The ring's place in its user's share.
+    slot: RingSlot,
+
+    /// Runs the completion list when no task waits.
+    #[pin]
+    runner: workqueue::Task<RingCtx>,
+}
+
+impl RingCtx {
+    /// A ring with this memory. `submitter` is set for rings that are bound to a task from the start.
+    pub(crate) fn new(
+        flags: SetupFlags,
+        rings: Arc<Rings>,
+        restrictions: Restrictions,
+        user: Option<Arc<User>>,
+        globals: Arc<Globals>,
+        slot: RingSlot,
+    ) -> impl PinInit<Self, Error> {
+        let limits = globals.limits;
+        let submitter = SetOnce::new();
+        let disabled = flags.contains(SetupFlag::RDisabled);
+        if flags.contains(SetupFlag::SingleIssuer) && !disabled {
+            submitter.populate(task::current());
+        }
+        let state = State {
+            rings: rings.clone(),
+            sq_head: 0,
+            cq: Cq::new(flags, limits.overflow),
+            cache: Cache::new(limits.requests),
+            local: Fifo::new(),
+            waiters: 0,
+            personalities: Personalities::new(),
+            restrictions,
+            eventfd: None,
+            restarts: Restarts::new(),
+        };
+        let mappings = Mappings {
+            rings: rings.clone(),
+            param: None,
+        };
+        try_pin_init!(Self {
+            flags,
+            disabled: Atomic::new(disabled),
+            submitter,
+            state <- new_mutex!(state, "RingCtx::uring_lock"),
+            mappings <- new_mutex!(mappings, "RingCtx::mmap_lock"),
+            rings: RcuCell::new(Some(rings)),
+            check: Atomic::new(0),
+            inbox: Inbox::new(),
+            wait_nr: Atomic::new(WAIT_NR_NONE),
+            cq_wait <- WaitQueue::new(c_str!("RingCtx::cq_wait"), static_lock_class!()),
+            poll_wait <- WaitQueue::new(c_str!("RingCtx::poll_wait"), static_lock_class!()),
+            polled: Atomic::new(false),
+            eventfd: RcuCell::new(None),
+            eventfd_owed: Atomic::new(false),
+            wait_args: SetOnce::new(),
+            boottime: Atomic::new(false),
+            restarting: Atomic::new(false),
+            user,
+            globals,
+            slot,
+            runner <- workqueue::Task::new(c_str!("RingCtx::runner"), static_lock_class!()),
+        }? Error)
+    }
+
+    /// Whether completions run only in the submitter's `enter`.
+    #[inline]
+    pub(crate) fn defers(&self) -> bool {
+        self.flags.contains(SetupFlag::DeferTaskrun)
+    }
+
+    /// Whether a CQE can have 32 bytes.
+    pub(crate) fn takes_big(&self) -> bool {
+        let sizes = SetupFlag::Cqe32 | SetupFlag::CqeMixed;
+        self.flags.contains_any(sizes)
+    }
+
+    /// Whether the ring has to be enabled before it can be used. Orders what follows after it.
+    #[inline]
+    pub(crate) fn is_disabled(&self) -> bool {
+        self.disabled.load(Acquire)
+    }
+
+    /// Enables the ring and binds it to the current task if it is to be bound.
+    pub(crate) fn enable(&self) {
+        if self.flags.contains(SetupFlag::SingleIssuer) {
+            self.submitter.populate(task::current());
+        }
+        self.disabled.store(false, Release);
+    }
+
+    /// Clock of the timeouts in `enter`.
+    pub(crate) fn clock(&self) -> Clock {
+        if self.boottime.load(Relaxed) {
+            Clock::Boottime
+        } else {
+            Clock::Monotonic
+        }
+    }
+
+    /// Chooses that clock.
+    pub(crate) fn set_clock(&self, clock: Clock) {
+        self.boottime.store(clock == Clock::Boottime, Relaxed);
+    }
+
+    /// The task that the ring is bound to.
+    #[inline]
+    pub(crate) fn submitter(&self) -> Option<&Task> {
+        self.submitter.as_ref().map(|task| &**task)
+    }
+
+    /// Whether the current task may submit and register. Any may if the ring is not bound.
+    #[inline]
+    pub(crate) fn may_submit(&self) -> bool {
+        if !self.flags.contains(SetupFlag::SingleIssuer) {
+            return true;
+        }
+        self.submitter().is_some_and(task::is_current)
+    }
+
+    /// Whether the current task may run completions and so wait for them.
+    #[inline]
+    pub(crate) fn may_run(&self) -> bool {
+        !self.defers() || self.submitter().is_some_and(task::is_current)
+    }
+
+    /// Rings that the user of this one has, and how many it may have.
+    pub(crate) fn user_rings(&self) -> (u32, u32) {
+        (self.globals.rings_of(&self.slot), self.globals.limits.rings_per_user)
+    }
+
+    /// Whether a task that waits for CQEs has something to do even if no CQE comes.
+    pub(crate) fn has_work(&self) -> bool {
+        self.check.load(Relaxed) & CHECK_OVERFLOW != 0 || !self.inbox.is_empty()
+    }
+
+    /// Sets bits of [`Self::check`]. The caller holds `uring_lock`.
+    pub(crate) fn set_check(&self, _state: &mut State, bits: u32) {
+        self.check.store(self.check.load(Relaxed) | bits, Relaxed);
+    }
+
+    /// Clears bits of [`Self::check`]. The caller holds `uring_lock`.
+    pub(crate) fn clear_check(&self, _state: &mut State, bits: u32) {
+        self.check.store(self.check.load(Relaxed) & !bits, Relaxed);
+    }
+}
+
+impl workqueue::Run for RingCtx {
+    fn task(&self) -> &workqueue::Task<Self> {
+        &self.runner
+    }
+
+    fn run(this: CtxRef) {
+        complete::run_in_worker(&this);
+    }
+}
+
+/// What the ring file owns.
+#[pin_data]
+pub(crate) struct Ring {
+    #[pin]
+    exit: Work<Ring>,
+    /// The ring.
+    pub(crate) ctx: Root<RingCtx>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Ring { self.exit }
+}
+
+impl Ring {
+    /// Puts a ring together. `ENOMEM`.
+    pub(crate) fn new(ctx: impl PinInit<RingCtx, Error>) -> Result<Pin<KBox<Self>>> {
+        let ctx = Root::new(ctx)?;
+        KBox::pin_init(
+            pin_init!(Self {
+                exit <- new_work!("Ring::exit"),
+                ctx,
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The ring is not used any more: takes it down, in a kernel thread.
+    ///
+    /// Context: may sleep, but not for long: it may be the file's last close in a dying process.
+    pub(crate) fn retire(this: Pin<KBox<Self>>) {
+        this.ctx.kill();
+        let globals = this.ctx.globals.clone();
+        globals.queue.enqueue(this);
+    }
+}
+
+impl WorkItem for Ring {
+    type Pointer = Pin<KBox<Self>>;
+
+    /// Empties every place where a request can be, until the last one is back.
+    fn run(this: Pin<KBox<Self>>) {
+        // A twentieth of a second, as natively.
+        let interval = kernel::time::msecs_to_jiffies(50);
+        loop {
+            {
+                let mut state = this.ctx.state.lock();
+                complete::cancel_all(&this.ctx, &mut state);
+                state.cq.drop_overflow();
+                state.cache.clear();
+            }
+            if this.ctx.wait_zero(interval) {
+                break;
+            }
+        }
+        // Field by field the rest goes with `this`.
+    }
+}

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/dev/rust_uring` and the ring files: from file operations to the three calls.
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    abi::{
+        self,
+        ioctl,
+        EnterArg,
+        EnterFlag,
+        EnterFlags,
+        RegisterArg,
+        SetupArg, //
+    },
+    ctx::{
+        Ctx,
+        Ring, //
+    },
+    enter,
+    fdinfo,
+    globals::Globals,
+    register,
+    setup,
+    sys::{
+        device::Device,
+        ring_file::{
+            self,
+            RingFile, //
+        },
+        task,
+        uaccess,
+        wait::{
+            events,
+            PollCall, //
+        },
+        workqueue, //
+    }, //
+};
+use kernel::{
+    fs::File,
+    ioctl::{
+        _IOC_NR,
+        _IOC_SIZE,
+        _IOC_TYPE, //
+    },
+    mm::virt::VmaNew,
+    page::PAGE_SHIFT,
+    prelude::*,
+    seq_file::SeqFile,
+    sync::{
+        aref::ARef,
+        atomic::Full,
+        Arc, //
+    }, //
+};
+
+/// The device: rings are set up here, and named by descriptor or registered index.
+pub(crate) struct UringDevice {
+    pub(crate) globals: Arc<Globals>,
+}
+
+impl Device for UringDevice {
+    const NAME: &'static CStr = c"rust_uring";
+
+    fn ioctl(&self, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
+        dispatch(&self.globals, None, cmd, arg)
+    }
+}
+
+/// The argument of a call, in the caller's version. `ENOTTY` if it is not ours, `EINVAL` if it is
+/// shorter than the first version.
+fn argument<T: uaccess::Pod>(cmd: u32, arg: usize) -> Result<T> {
+    let size = _IOC_SIZE(cmd);
+    if size < size_of::<T>() {
+        return Err(EINVAL);
+    }
+    uaccess::read_sized(arg as u64, size)
+}
+
+/// One ioctl. `ring` is the ring it was issued on, if it was not the device.
+#[inline]
+fn dispatch(
+    globals: &Arc<Globals>,
+    ring: Option<(&Ring, &File)>,
+    cmd: u32,
+    arg: usize,
+) -> Result<isize> {
+    if _IOC_TYPE(cmd) != ioctl::MAGIC {
+        return Err(ENOTTY);
+    }
+    match (_IOC_NR(cmd), ring) {
+        (ioctl::ENTER_PACKED, Some((ring, _))) => enter_packed(&ring.ctx, arg),
+        (ioctl::ENTER, _) => do_enter(globals, ring, &argument(cmd, arg)?),
+        (ioctl::REGISTER, _) => do_register(globals, ring, &argument(cmd, arg)?),
+        (ioctl::SETUP, None) => {
+            let setup: SetupArg = argument(cmd, arg)?;
+            if setup.resv != 0 {
+                return Err(EINVAL);
+            }
+            Ok(setup::setup(globals, setup.entries, setup.params)? as isize)
+        }
+        _ => Err(ENOTTY),
+    }
+}
+
+/// The plain form of ENTER: everything is in the argument word.
+#[inline]
+fn enter_packed(ctx: &Ctx, arg: usize) -> Result<isize> {
+    const MASK: u64 = (1 << 24) - 1;
+    let word = arg as u64;
+    let flags = EnterFlags::from_user((word >> 48) as u32)?;
+    let plain =
+        EnterFlag::Getevents | EnterFlag::SqWakeup | EnterFlag::SqWait | EnterFlags::from(EnterFlag::NoIowait);
+    if task::in_compat_syscall() || !plain.contains_all(flags) {
+        return Err(EINVAL);
+    }
+    let call = enter::Call {
+        // CAST: 24 bits each.
+        to_submit: (word & MASK) as u32,
+        min_complete: (word >> 24 & MASK) as u32,
+        flags,
+        argp: 0,
+        argsz: 0,
+    };
+    Ok(enter::enter(ctx, &call)? as isize)
+}
+
+/// A ring that a call names, held for the time of the call.
+enum Named<'a> {
+    /// The one that the ioctl was issued on.
+    This(&'a Ring),
+    /// Another one.
+    Other(ARef<File>),
+}
+
+impl Named<'_> {
+    /// `EOPNOTSUPP` if it is no ring of ours.
+    fn ctx(&self) -> Result<&Ctx> {
+        match self {
+            Named::This(ring) => Ok(&ring.ctx),
+            Named::Other(file) => Ok(&ring_file::data::<Ring>(file).ok_or(EOPNOTSUPP)?.ctx),
+        }
+    }
+}
+
+/// Finds the ring that a call names. `EBADF`, `EINVAL`.
+fn named<'a>(
+    globals: &Globals,
+    ring: Option<(&'a Ring, &File)>,
+    fd: i32,
+    registered: bool,
+) -> Result<Named<'a>> {
+    // CAST: A negative descriptor is one that does not exist, a negative index is too large.
+    if registered {
+        return Ok(Named::Other(globals.ring_fds.get(fd as u32)?));
+    }
+    match ring {
+        Some((ring, _)) if fd == -1 => Ok(Named::This(ring)),
+        Some((ring, this)) => {
+            let file = ring_file::fget(fd as u32)?;
+            if !core::ptr::eq(file.as_ptr(), this.as_ptr()) {
+                return Err(EINVAL);
+            }
+            Ok(Named::This(ring))
+        }
+        None => Ok(Named::Other(ring_file::fget(fd as u32)?)),
+    }
+}
+
+fn do_enter(globals: &Globals, ring: Option<(&Ring, &File)>, arg: &EnterArg) -> Result<isize> {
+    let flags = EnterFlags::from_user(arg.flags)?;
+    let named = named(globals, ring, arg.fd, flags.contains(EnterFlag::RegisteredRing))?;
+    let call = enter::Call {
+        to_submit: arg.to_submit,
+        min_complete: arg.min_complete,
+        flags,
+        argp: arg.argp,
+        argsz: arg.argsz,
+    };
+    Ok(enter::enter(named.ctx()?, &call)? as isize)
+}
+
+fn do_register(
+    globals: &Arc<Globals>,
+    ring: Option<(&Ring, &File)>,
+    arg: &RegisterArg,
+) -> Result<isize> {
+    if arg.resv != 0 {
+        return Err(EINVAL);
+    }
+    let registered = arg.opcode & abi::reg::USE_REGISTERED_RING != 0;
+    let call = register::Call {
+        opcode: arg.opcode & !abi::reg::USE_REGISTERED_RING,
+        arg: arg.arg,
+        nr_args: arg.nr_args,
+    };
+    if call.opcode >= abi::reg::LAST {
+        return Err(EINVAL);
+    }
+    if ring.is_none() && arg.fd == -1 {
+        return Ok(register::register_blind(globals, &call)? as isize);
+    }
+    let named = named(globals, ring, arg.fd, registered)?;
+    Ok(register::register(named.ctx()?, &call)? as isize)
+}
+
+impl RingFile for Ring {
+    const NAME: &'static CStr = c"[rust_uring]";
+
+    #[inline]
+    fn ioctl(&self, file: &File, cmd: u32, arg: usize) -> Result<isize> {
+        dispatch(&self.ctx.globals, Some((self, file)), cmd, arg)
+    }
+
+    fn poll(&self, call: &PollCall<'_>) -> u32 {
+        let ctx: &Ctx = &self.ctx;
+        if !ctx.polled.xchg(true, Full) {
+            // Whoever posts CQEs just now may not have seen that. Once the lock was free for a
+            // moment everybody has; then those who poll already look again.
+            workqueue::queue(&ctx.globals.queue, ctx);
+        }
+        call.wait_on(&ctx.poll_wait);
+        let (full, ready) = ctx
+            .rings
+            .read(|rings| rings.map_or((true, 0), |r| (r.sq_full(), r.cq_ready())));
+        let mut mask = 0;
+        if !full {
+            mask |= events::OUT;
+        }
+        // What is on the overflow list is not flushed here: that would take `uring_lock`, which is
+        // held while files are polled. Those who come because of it find it when they enter.
+        if ready != 0 || ctx.has_work() {
+            mask |= events::IN;
+        }
+        mask
+    }
+
+    fn mmap(&self, vma: &VmaNew, offset: u64) -> Result {
+        let mappings = self.ctx.mappings.lock();
+        match offset & abi::mmap::MASK {
+            abi::mmap::SQ_RING | abi::mmap::CQ_RING => {
+                let rings = mappings.rings.clone();
+                drop(mappings);
+                rings.ring.mmap(vma, (vma.end() - vma.start()) >> PAGE_SHIFT)
+            }
+            abi::mmap::SQES => {
+                let rings = mappings.rings.clone();
+                drop(mappings);
+                rings.sqes.mmap(vma, usize::MAX)
+            }
+            abi::mmap::PARAM_REGION => {
+                let param = mappings.param.clone().ok_or(EINVAL)?;
+                drop(mappings);
+                param.region.mmap(vma, usize::MAX)
+            }
+            _ => Err(EINVAL),
+        }
+    }
+
+    fn can_mmap(&self, offset: u64) -> Result {
+        let mappings = self.ctx.mappings.lock();
+        let user_memory = match offset & abi::mmap::MASK {
+            abi::mmap::SQ_RING | abi::mmap::CQ_RING => mappings.rings.ring.is_user(),
+            abi::mmap::SQES => mappings.rings.sqes.is_user(),
+            abi::mmap::PARAM_REGION => mappings.param.as_ref().ok_or(EINVAL)?.region.is_user(),
+            _ => return Err(EINVAL),
+        };
+        if user_memory {
+            Err(EINVAL)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn flush(&self) {
+        // A program that executes another one loses its registered rings, as natively.
+        if task::in_execve() {
+            self.ctx.globals.ring_fds.forget_current();
+        }
+    }
+
+    fn show_fdinfo(&self, m: &SeqFile) {
+        fdinfo::show(&self.ctx, m);
+    }
+
+    fn release(this: Pin<KBox<Self>>) {
+        Ring::retire(this);
+    }
+}

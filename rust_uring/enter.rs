@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `io_uring_enter(2)`: submit, then wait.
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    abi::{
+        EnterFlag,
+        EnterFlags,
+        GeteventsArg,
+        RegWait, //
+    },
+    complete,
+    ctx::{
+        Ctx,
+        State,
+        CHECK_LOST, //
+    },
+    submit,
+    sys::{
+        abi_types as c,
+        task,
+        uaccess, //
+    },
+    wait::{
+        self,
+        Restart,
+        WaitFor, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
+
+/// The arguments of one call, without the ring.
+#[derive(Clone, Copy)]
+pub(crate) struct Call {
+    /// SQEs to consume.
+    pub(crate) to_submit: u32,
+    /// CQEs to wait for.
+    pub(crate) min_complete: u32,
+    /// `IORING_ENTER_*`
+    pub(crate) flags: EnterFlags,
+    /// Signal mask, or what the flags say.
+    pub(crate) argp: u64,
+    /// Size of that.
+    pub(crate) argsz: u64,
+}
+
+impl Call {
+    /// What tells this call from others of the same task.
+    fn identity(&self) -> [u64; 3] {
+        [
+            u64::from(self.to_submit) | u64::from(self.min_complete) << 32,
+            u64::from(u32::from(self.flags)),
+            self.argp,
+        ]
+    }
+}
+
+/// Submits and waits. Returns the number of SQEs consumed.
+///
+/// An error of the wait is told only if nothing was submitted. `EBADFD` for a ring that is not
+/// enabled, `EEXIST` for a task that may not submit; else see [`submit::submit`] and [`wait::wait`].
+/// Context: may sleep.
+pub(crate) fn enter(ctx: &Ctx, call: &Call) -> Result<u32> {
+    if ctx.is_disabled() {
+        return Err(EBADFD);
+    }
+    let getevents = call.flags.contains(EnterFlag::Getevents);
+    let mut submitted = 0;
+    let mut resumed = None;
+    if call.to_submit != 0 {
+        if !ctx.may_submit() {
+            return Err(EEXIST);
+        }
+        let mut state = ctx.state.lock();
+        resumed = take_restart(ctx, &mut state, call);
+        submitted = match resumed {
+            Some(restart) => restart.submitted,
+            None => submit::submit(ctx, &mut state, call.to_submit)?,
+        };
+        if submitted != call.to_submit {
+            return Ok(submitted);
+        }
+        if getevents && ctx.defers() {
+            complete::run(ctx, &mut state);
+        }
+    }
+    if !getevents {
+        return Ok(submitted);
+    }
+    if call.to_submit == 0 && ctx.restarting.load(Relaxed) {
+        resumed = take_restart(ctx, &mut ctx.state.lock(), call);
+    }
+    let result = wait_for_events(ctx, call, submitted, resumed);
+    match result {
+        Err(err) if submitted == 0 || err == ERESTARTNOINTR => Err(err),
+        _ => Ok(submitted),
+    }
+}
+
+/// Whether this is a call that comes back, and what it had done.
+#[inline]
+fn take_restart(ctx: &Ctx, state: &mut State, call: &Call) -> Option<Restart> {
+    if !ctx.restarting.load(Relaxed) {
+        return None;
+    }
+    let found = state.restarts.take(task::current_key(), call.identity());
+    ctx.restarting.store(!state.restarts.is_empty(), Relaxed);
+    found
+}
+
+fn wait_for_events(
+    ctx: &Ctx,
+    call: &Call,
+    submitted: u32,
+    resumed: Option<Restart>,
+) -> Result {
+    let what = wait_arg(ctx, call)?;
+    let clock = ctx.clock();
+    // The clock is read only if it matters.
+    let timed = what.timeout.is_some() || what.min_wait != 0;
+    let start = match resumed {
+        Some(restart) => restart.start,
+        None if timed => clock.now(),
+        None => 0,
+    };
+    let result = wait::wait(ctx, &what, clock, start);
+    match result {
+        Err(err) if err == EBADR && submitted == 0 => {
+            // The application knows now, and is fine with it.
+            let mut state = ctx.state.lock();
+            ctx.clear_check(&mut state, CHECK_LOST);
+            result
+        }
+        Err(err) if err == ERESTARTNOINTR => {
+            let restart = Restart {
+                task: task::current_key(),
+                call: call.identity(),
+                submitted,
+                start,
+            };
+            // Without memory the application sees an interrupted wait.
+            let mut state = ctx.state.lock();
+            state.restarts.push(restart).map_err(|_| EINTR)?;
+            ctx.restarting.store(true, Relaxed);
+            result
+        }
+        _ => result,
+    }
+}
+
+/// Nanoseconds of a `struct __kernel_timespec`, as `timespec64_to_ktime()` has it.
+fn nanoseconds(ts: &c::__kernel_timespec) -> i64 {
+    ts.tv_sec.saturating_mul(1_000_000_000).saturating_add(ts.tv_nsec)
+}
+
+/// What the call wants to wait for. `EINVAL` for a wrong size or flag, `EFAULT`.
+fn wait_arg(ctx: &Ctx, call: &Call) -> Result<WaitFor> {
+    let mut what = WaitFor {
+        events: call.min_complete,
+        absolute: call.flags.contains(EnterFlag::AbsTimer),
+        iowait: !call.flags.contains(EnterFlag::NoIowait),
+        ..WaitFor::default()
+    };
+    if !call.flags.contains(EnterFlag::ExtArg) {
+        what.sigmask = call.argp;
+        what.sigmask_size = call.argsz as usize;
+        return Ok(what);
+    }
+    if call.flags.contains(EnterFlag::ExtArgReg) {
+        let arg = registered_arg(ctx, call)?;
+        if arg.flags & !c::IORING_REG_WAIT_TS != 0 {
+            return Err(EINVAL);
+        }
+        what.min_wait = i64::from(arg.min_wait_usec) * 1000;
+        what.sigmask = arg.sigmask;
+        what.sigmask_size = arg.sigmask_sz as usize;
+        if arg.flags & c::IORING_REG_WAIT_TS != 0 {
+            what.timeout = Some(nanoseconds(&arg.ts));
+        }
+        return Ok(what);
+    }
+    if call.argsz != size_of::<GeteventsArg>() as u64 {
+        return Err(EINVAL);
+    }
+    let arg: GeteventsArg = uaccess::read(call.argp)?;
+    what.min_wait = i64::from(arg.min_wait_usec) * 1000;
+    what.sigmask = arg.sigmask;
+    what.sigmask_size = arg.sigmask_sz as usize;
+    if arg.ts != 0 {
+        let mut ts: c::__kernel_timespec = uaccess::read(arg.ts)?;
+        if task::in_compat_syscall() {
+            // A 32-bit program may leave the upper half of the field unset.
+            ts.tv_nsec &= 0xffff_ffff;
+        }
+        what.timeout = Some(nanoseconds(&ts));
+    }
+    Ok(what)
+}
+
+/// The entry of the registered wait region that `argp` is the offset of.
+fn registered_arg(ctx: &Ctx, call: &Call) -> Result<RegWait> {
+    if call.argsz != size_of::<RegWait>() as u64 {
+        return Err(EINVAL);
+    }
+    let offset = usize::try_from(call.argp).map_err(|_| EFAULT)?;
+    let args = ctx.wait_args.as_ref().ok_or(EFAULT)?;
+    let len = args.region.len();
+    let end = offset.checked_add(size_of::<RegWait>()).ok_or(EFAULT)?;
+    if offset % size_of::<usize>() != 0 || end > len {
+        return Err(EFAULT);
+    }
+    let offset = crate::sys::nospec::bounded(offset, len).ok_or(EFAULT)?;
+    args.region.read(offset).ok_or(EFAULT)
+}

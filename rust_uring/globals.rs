@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What there is once for the whole module: its limits, its work queue, who has how many rings, and
+//! the registered rings of each thread.
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    ring_fds::RingFds,
+    sys::{
+        cred,
+        workqueue::OwnedQueue, //
+    }, //
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    rbtree::RBTree,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
+/// Limits that the administrator sets when the module is loaded.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Rings that one user may have.
+    pub(crate) rings_per_user: u32,
+    /// Requests that one ring may have.
+    pub(crate) requests: u32,
+    /// CQEs that the overflow list of one ring may hold.
+    pub(crate) overflow: usize,
+}
+
+/// Who may set up rings: as the sysctls `io_uring_disabled` and `io_uring_group` for native ones.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gate {
+    /// 0: everybody who can open the device; 1: `CAP_SYS_ADMIN` or the group; 2: nobody.
+    pub(crate) disabled: u32,
+    /// The group, or -1.
+    pub(crate) group: i32,
+}
+
+impl Gate {
+    /// `EPERM` if the current task may not set up a ring.
+    pub(crate) fn check(&self) -> Result {
+        let allowed = match self.disabled {
+            0 => true,
+            1 => cred::capable_sys_admin() || self.group >= 0 && cred::in_group(self.group),
+            _ => false,
+        };
+        if allowed {
+            Ok(())
+        } else {
+            Err(EPERM)
+        }
+    }
+}
+
+/// The module's own state.
+#[pin_data]
+pub(crate) struct Globals {
+    pub(crate) limits: Limits,
+    pub(crate) gate: Gate,
+    /// Where rings are taken down and completion lists are run.
+    pub(crate) queue: OwnedQueue,
+    /// Registered rings of threads.
+    #[pin]
+    pub(crate) ring_fds: RingFds,
+    /// Rings of each user, by user id.
+    #[pin]
+    rings: Mutex<RBTree<u32, u32>>,
+}
+
+impl Globals {
+    /// `ENOMEM`.
+    pub(crate) fn new(limits: Limits, gate: Gate) -> Result<Arc<Self>> {
+        let queue = OwnedQueue::new(c"rust_uring")?;
+        Arc::pin_init(
+            pin_init!(Self {
+                limits,
+                gate,
+                queue,
+                ring_fds <- RingFds::new(),
+                rings <- new_mutex!(RBTree::new(), "Globals::rings"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Takes one of the current user's share of rings. `EMFILE` when it is used up.
+    pub(crate) fn take_slot(this: &Arc<Self>) -> Result<RingSlot> {
+        let uid = kernel::current!().uid().into_uid_in_current_ns();
+        let mut rings = this.rings.lock();
+        let limit = this.limits.rings_per_user;
+        match rings.get_mut(&uid) {
+            Some(count) if *count >= limit => return Err(EMFILE),
+            Some(count) => *count += 1,
+            None if limit == 0 => return Err(EMFILE),
+            None => drop(rings.try_create_and_insert(uid, 1, GFP_KERNEL)?),
+        }
+        Ok(RingSlot {
+            globals: this.clone(),
+            uid,
+        })
+    }
+
+    /// Rings that the user has.
+    pub(crate) fn rings_of(&self, slot: &RingSlot) -> u32 {
+        self.rings.lock().get(&slot.uid).copied().unwrap_or(0)
+    }
+}
+
+/// A ring's place in its user's share.
+pub(crate) struct RingSlot {
+    globals: Arc<Globals>,
+    uid: u32,
+}
+
+impl Drop for RingSlot {
+    fn drop(&mut self) {
+        let mut rings = self.globals.rings.lock();
+        let left = match rings.get_mut(&self.uid) {
+            Some(count) => {
+                *count = count.saturating_sub(1);
+                *count
+            }
+            None => return,
+        };
+        if left == 0 {
+            let _ = rings.remove(&self.uid);
+        }
+    }
+}

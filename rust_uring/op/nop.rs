@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `NOP` and `NOP128`: nothing, in all the ways a request can complete.
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    abi::{
+        nop,
+        Sqe, //
+    },
+    ctx::{
+        Ctx,
+        State, //
+    },
+    op::Issued,
+    request::Request,
+    sys::ring_file, //
+};
+use kernel::prelude::*;
+
+/// What the SQE asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Nop {
+    flags: u32,
+    result: i32,
+    fd: i32,
+    extra: [u64; 2],
+}
+
+/// `EINVAL` for unknown flags, and for a 32-byte CQE in a ring that has none.
+#[inline]
+pub(crate) fn prep(state: &State, sqe: &Sqe) -> Result<Nop> {
+    let flags = sqe.op_flags;
+    if flags & !nop::ALL != 0 {
+        return Err(EINVAL);
+    }
+    let mut extra = [0; 2];
+    if flags & nop::CQE32 != 0 {
+        if !state.cq.takes_big() {
+            return Err(EINVAL);
+        }
+        extra = [sqe.off, sqe.addr];
+    }
+    Ok(Nop {
+        flags,
+        // CAST: The field is unsigned, the result is what its bits say.
+        result: if flags & nop::INJECT_RESULT != 0 { sqe.len as i32 } else { 0 },
+        fd: sqe.fd,
+        extra,
+    })
+}
+
+/// Completes at once.
+#[inline]
+pub(crate) fn issue(_ctx: &Ctx, state: &mut State, req: &mut Request, op: Nop) -> Issued {
+    let mut res = op.result;
+    if op.flags & (nop::FILE | nop::FIXED_BUFFER) != 0 {
+        res = resources(op, res);
+    }
+    let mut flags = 0;
+    req.extra = [0; 2];
+    if op.flags & nop::CQE32 != 0 {
+        flags = state.cq.big_flag();
+        req.extra = op.extra;
+    }
+    req.set_result(res, flags);
+    if op.flags & nop::TW != 0 {
+        return Issued::DoneLater;
+    }
+    Issued::Done
+}
+
+/// Looks up the file and the buffer that the SQE names. There are no registered ones (yet), so
+/// naming one is an error.
+#[cold]
+fn resources(op: Nop, res: i32) -> i32 {
+    if op.flags & nop::FILE != 0 {
+        // CAST: A negative descriptor is one that does not exist.
+        if op.flags & nop::FIXED_FILE != 0 || ring_file::fget(op.fd as u32).is_err() {
+            return EBADF.to_errno();
+        }
+    }
+    if op.flags & nop::FIXED_BUFFER != 0 {
+        return EFAULT.to_errno();
+    }
+    res
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `io_uring_register(2)`: one table from opcode to handler.
+
+#![forbid(unsafe_code)]
+
+mod msg;
+mod probe;
+mod query;
+mod region;
+mod resize;
+
+use crate::{
+    abi::reg,
+    ctx::{
+        Ctx,
+        State, //
+    },
+    eventfd,
+    globals::Globals,
+    restriction,
+    ring_fds,
+    sys::{
+        task::Clock,
+        uaccess, //
+    }, //
+};
+use kernel::prelude::*;
+
+/// The arguments of one call, without the ring.
+#[derive(Clone, Copy)]
+pub(crate) struct Call {
+    /// `IORING_REGISTER_*`, without the modifier.
+    pub(crate) opcode: u32,
+    /// User address, or 0.
+    pub(crate) arg: u64,
+    /// Number of things at that address.
+    pub(crate) nr_args: u32,
+}
+
+impl Call {
+    /// For operations on an address and exactly so many things. `EINVAL`.
+    fn array(&self, nr: u32) -> Result<u64> {
+        if self.arg == 0 || self.nr_args != nr {
+            return Err(EINVAL);
+        }
+        Ok(self.arg)
+    }
+
+    /// For operations that take nothing. `EINVAL`.
+    fn nothing(&self) -> Result {
+        if self.arg != 0 || self.nr_args != 0 {
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    /// For operations that look at the number only. `EINVAL`.
+    fn number(&self, nr: u32) -> Result<u64> {
+        if self.nr_args != nr {
+            return Err(EINVAL);
+        }
+        Ok(self.arg)
+    }
+}
+
+/// Does a register operation on a ring.
+///
+/// `EEXIST` for a task that may not, `EACCES` if the ring's restrictions do not allow it, `EINVAL` for
+/// an opcode that the module does not have; else see the handlers. Context: may sleep.
+pub(crate) fn register(ctx: &Ctx, call: &Call) -> Result<i32> {
+    let state = &mut *ctx.state.lock();
+    // A ring that is not enabled yet is bound to nobody.
+    if ctx.submitter().is_some() && !ctx.may_submit() {
+        return Err(EEXIST);
+    }
+    state.restrictions.check_register(call.opcode, ctx.is_disabled())?;
+    handle(ctx, state, call)
+}
+
+/// The table.
+fn handle(ctx: &Ctx, state: &mut State, call: &Call) -> Result<i32> {
+    match call.opcode {
+        reg::EVENTFD => eventfd::register(ctx, state, call.number(1)?, false),
+        reg::EVENTFD_ASYNC => eventfd::register(ctx, state, call.number(1)?, true),
+        reg::UNREGISTER_EVENTFD => {
+            call.nothing()?;
+            eventfd::unregister(ctx, state)
+        }
+        reg::PROBE => probe::probe(call),
+        reg::PERSONALITY => {
+            call.nothing()?;
+            state.personalities.register()
+        }
+        reg::UNREGISTER_PERSONALITY if call.arg != 0 => Err(EINVAL),
+        reg::UNREGISTER_PERSONALITY => state.personalities.unregister(call.nr_args),
+        reg::RESTRICTIONS if !ctx.is_disabled() => Err(EBADFD),
+        reg::RESTRICTIONS => state.restrictions.register(call.arg, call.nr_args),
+        reg::ENABLE_RINGS => {
+            call.nothing()?;
+            if !ctx.is_disabled() {
+                return Err(EBADFD);
+            }
+            ctx.enable();
+            Ok(0)
+        }
+        reg::RING_FDS => ring_fds::register(&ctx.globals, call.arg, call.nr_args),
+        reg::UNREGISTER_RING_FDS => ring_fds::unregister(&ctx.globals, call.arg, call.nr_args),
+        reg::CLOCK => clock(ctx, call),
+        reg::RESIZE_RINGS => resize::resize(ctx, state, call.array(1)?),
+        reg::MEM_REGION => region::register(ctx, call.array(1)?),
+        reg::QUERY => query::query(call),
+        _ => Err(EINVAL),
+    }
+}
+
+/// Does a register operation that takes no ring. `EINVAL` for all others.
+pub(crate) fn register_blind(globals: &Globals, call: &Call) -> Result<i32> {
+    restriction::check_task(call.opcode)?;
+    match call.opcode {
+        reg::SEND_MSG_RING => msg::send(globals, call.array(1)?),
+        reg::QUERY => query::query(call),
+        reg::RESTRICTIONS => restriction::register_for_task(call.arg, call.nr_args),
+        _ => Err(EINVAL),
+    }
+}
+
+/// `IORING_REGISTER_CLOCK`: the clock of timeouts in `enter`. `EINVAL`, `EFAULT`.
+fn clock(ctx: &Ctx, call: &Call) -> Result<i32> {
+    let arg: crate::abi::ClockRegister = uaccess::read(call.array(0)?)?;
+    if arg.__resv != [0; 3] {
+        return Err(EINVAL);
+    }
+    ctx.set_clock(Clock::from_user(arg.clockid).ok_or(EINVAL)?);
+    Ok(0)
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A request: what an SQE asked for, owned by one place at a time.
+//!
+//! There is no second reference to a request. Whoever holds the [`ReqBox`] decides what happens next
+//! and hands it on: to the completion list of its ring, or back to the ring's cache.
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    ctx::{
+        Ctx,
+        CtxRef, //
+    },
+    op::Op,
+    ring::Cqe,
+    sys::mpsc::{
+        Chain,
+        Linked, //
+    }, //
+};
+use kernel::prelude::*;
+
+/// A request, boxed so that it can be in a list.
+pub(crate) type ReqBox = KBox<Linked<Request>>;
+
+/// What one SQE asked for.
+pub(crate) struct Request {
+    /// The completion: user data from the start, the rest when it is known.
+    pub(crate) cqe: Cqe,
+    /// The second half of a 32-byte completion.
+    pub(crate) extra: [u64; 2],
+    /// Post no CQE if all went well (`IOSQE_CQE_SKIP_SUCCESS`).
+    pub(crate) skip_success: bool,
+    /// What is to be done.
+    pub(crate) op: Op,
+    /// The ring: held so that it is there while the request is.
+    pub(crate) _ctx: CtxRef,
+}
+
+// Four cache lines are the limit; each opcode has to make do with its share.
+static_assert!(size_of::<Linked<Request>>() <= 256);
+
+impl Request {
+    /// Sets the result.
+    #[inline]
+    pub(crate) fn set_result(&mut self, res: i32, flags: u32) {
+        self.cqe.res = res;
+        self.cqe.flags = flags;
+    }
+}
+
+/// Requests of a ring that are not in use, so that submitting allocates nothing in the long run.
+pub(crate) struct Cache {
+    free: Chain<Request>,
+    /// Requests that exist: in use or free.
+    allocated: u32,
+    /// Those that are in use.
+    in_use: u32,
+    /// How many may exist.
+    limit: u32,
+}
+
+impl Cache {
+    /// An empty cache that lets `limit` requests exist at a time.
+    pub(crate) fn new(limit: u32) -> Self {
+        Self {
+            free: Chain::new(),
+            allocated: 0,
+            in_use: 0,
+            limit,
+        }
+    }
+
+    /// Takes a request out, or makes one. `EAGAIN` when the limit or the memory is exhausted.
+    #[inline]
+    pub(crate) fn take(&mut self, ctx: &Ctx) -> Result<ReqBox> {
+        let req = match self.free.pop() {
+            Some(req) => req,
+            None => self.allocate(ctx)?,
+        };
+        self.in_use += 1;
+        Ok(req)
+    }
+
+    #[cold]
+    fn allocate(&mut self, ctx: &Ctx) -> Result<ReqBox> {
+        if self.allocated >= self.limit {
+            return Err(EAGAIN);
+        }
+        let req = Request {
+            cqe: Cqe::default(),
+            extra: [0; 2],
+            skip_success: false,
+            op: Op::Idle,
+            _ctx: ctx.get(),
+        };
+        let req = Linked::new(req, GFP_KERNEL_ACCOUNT).map_err(|_| EAGAIN)?;
+        self.allocated += 1;
+        Ok(req)
+    }
+
+    /// Puts a request back whose work is done.
+    #[inline]
+    pub(crate) fn put(&mut self, req: ReqBox) {
+        self.in_use -= 1;
+        self.free.push(req);
+    }
+
+    /// Frees what is not in use; each one lets go of the ring.
+    pub(crate) fn clear(&mut self) {
+        while let Some(req) = self.free.pop() {
+            self.allocated -= 1;
+            drop(req);
+        }
+    }
+
+    /// Requests that are in use.
+    pub(crate) fn in_use(&self) -> u32 {
+        self.in_use
+    }
+
+    /// Requests that exist, in use or free; and how many may.
+    pub(crate) fn usage(&self) -> (u32, u32) {
+        (self.allocated, self.limit)
+    }
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! io_uring as a module: rings through `/dev/rust_uring`.
+//!
+//! Start reading at [`device`], which turns file operations into the three calls [`setup`],
+//! [`enter`] and [`register`]. How the whole is laid out is told in `Documentation/design.rst`.
+
+#![crate_name = "rust_uring"]
+
+mod abi;
+mod complete;
+mod cq;
+mod ctx;
+mod device;
+mod enter;
+mod eventfd;
+mod fdinfo;
+mod globals;
+mod op;
+mod personality;
+mod register;
+mod request;
+mod restriction;
+mod ring;
+mod ring_fds;
+mod setup;
+mod submit;
+mod sys;
+mod wait;
+
+use crate::{
+    device::UringDevice,
+    globals::{
+        Gate,
+        Globals,
+        Limits, //
+    },
+    sys::device::Registration, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+module! {
+    type: RustUring,
+    name: "rust_uring",
+    authors: ["The rust_uring authors"],
+    description: "io_uring through a character device, in Rust",
+    license: "GPL",
+    params: {
+        mode: u16 {
+            default: 0o600,
+            description: "Permission bits of /dev/rust_uring",
+        },
+        disabled: u32 {
+            default: 0,
+            description: "Who may set up rings: 0 all, 1 CAP_SYS_ADMIN or group, 2 nobody",
+        },
+        group: i32 {
+            default: -1,
+            description: "Group that may set up rings with disabled=1",
+        },
+        max_rings: u32 {
+            default: 4096,
+            description: "Rings that one user may have",
+        },
+        max_requests: u32 {
+            default: 131072,
+            description: "Requests that one ring may have",
+        },
+        max_overflow: u32 {
+            default: 262144,
+            description: "CQEs that one ring keeps when its CQ is full",
+        },
+    },
+}
+
+/// The loaded module. The device goes first, so that nobody comes in any more.
+#[pin_data(PinnedDrop)]
+struct RustUring {
+    #[pin]
+    device: Registration<UringDevice>,
+    globals: Arc<Globals>,
+}
+
+impl kernel::InPlaceModule for RustUring {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        let limits = Limits {
+            rings_per_user: module_parameters::max_rings.value(),
+            requests: module_parameters::max_requests.value(),
+            // CAST: Widening.
+            overflow: module_parameters::max_overflow.value() as usize,
+        };
+        let gate = Gate {
+            disabled: module_parameters::disabled.value(),
+            group: module_parameters::group.value(),
+        };
+        let mode = module_parameters::mode.value() & 0o777;
+        pin_init::pin_init_scope(move || {
+            let globals = Globals::new(limits, gate)?;
+            let device = UringDevice {
+                globals: globals.clone(),
+            };
+            Ok(try_pin_init!(Self {
+                device <- Registration::new(device, mode),
+                globals,
+            }? Error))
+        })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for RustUring {
+    fn drop(self: Pin<&mut Self>) {
+        // No file is open any more, but rings may still be on their way down.
+        self.globals.queue.drain();
+    }
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From SQEs to requests.
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    abi::{
+        self,
+        SetupFlag,
+        Sqe, //
+    },
+    complete,
+    ctx::{
+        Ctx,
+        State, //
+    },
+    op::{
+        self,
+        Issued, //
+    },
+    request::ReqBox,
+    ring::sq_pending,
+    sys::trace, //
+};
+use kernel::prelude::*;
+
+/// Consumes up to `nr` SQEs. Returns how many.
+///
+/// An SQE that is in error is consumed too: it gets a CQE with the error, and the submission ends
+/// there unless the ring has `SUBMIT_ALL`. `EAGAIN` if there is no memory for a single request.
+///
+/// Context: may sleep; the current task may submit.
+pub(crate) fn submit(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
+    let rewind = ctx.flags.contains(SetupFlag::SqRewind);
+    let available = if rewind {
+        state.rings.sq_entries
+    } else {
+        let tail = state.rings.sq_tail().load_acquire();
+        sq_pending(tail, state.sq_head, state.rings.sq_entries)
+    };
+    let entries = available.min(nr);
+    if entries == 0 {
+        return Ok(0);
+    }
+
+    let submit_all = ctx.flags.contains(SetupFlag::SubmitAll);
+    let mut left = entries;
+    let mut starved = false;
+    while left != 0 {
+        let Ok(req) = state.cache.take(ctx) else {
+            starved = true;
+            break;
+        };
+        let pos = state.sq_head;
+        state.sq_head = pos.wrapping_add(1);
+        let Some((slot, sqe)) = read_sqe(state, pos) else {
+            state.cache.put(req);
+            break;
+        };
+        let ok = submit_one(ctx, state, req, slot, &sqe, &mut left);
+        left -= 1;
+        if !ok && !submit_all {
+            break;
+        }
+    }
+
+    if !state.local.is_empty() {
+        complete::run_local(ctx, state);
+    }
+    complete::publish(ctx, state);
+
+    // Only now may the application write to the entries again.
+    if rewind {
+        state.sq_head = 0;
+    } else {
+        state.rings.sq_head().store_release(state.sq_head);
+    }
+    let done = entries - left;
+    if done == 0 && starved {
+        return Err(EAGAIN);
+    }
+    Ok(done)
+}
+
+/// Copies the SQE at position `pos`. `None`, and counted, if the application's index is bad.
+#[inline]
+fn read_sqe(state: &State, pos: u32) -> Option<(u32, Sqe)> {
+    let rings = &state.rings;
+    let sqe = rings.sqe_slot(pos).and_then(|slot| Some((slot, rings.read_sqe(slot)?)));
+    if sqe.is_none() {
+        let dropped = rings.sq_dropped();
+        dropped.store(dropped.load().wrapping_add(1));
+    }
+    sqe
+}
+
+/// Turns one SQE into a request and issues it. Returns whether the SQE was in order.
+#[inline]
+fn submit_one(
+    ctx: &Ctx,
+    state: &mut State,
+    mut req: ReqBox,
+    slot: u32,
+    sqe: &Sqe,
+    left: &mut u32,
+) -> bool {
+    req.cqe.user_data = sqe.user_data;
+    match init(ctx, state, &mut req, slot, sqe, left) {
+        Ok(()) => {
+            trace::submit(ctx, sqe.user_data, sqe.opcode, u32::from(sqe.flags));
+            match op::issue(ctx, state, &mut req) {
+                Issued::Done => complete::finish(ctx, state, req),
+                Issued::DoneLater if ctx.defers() => complete::push(ctx, req, false),
+                Issued::DoneLater => state.local.push(req),
+            }
+            true
+        }
+        Err(err) => {
+            req.extra = [0; 2];
+            req.set_result(err.to_errno(), 0);
+            complete::finish(ctx, state, req);
+            false
+        }
+    }
+}
+
+/// Checks what is the same for all opcodes, in the order in which io_uring does it.
+#[inline]
+fn init(
+    ctx: &Ctx,
+    state: &mut State,
+    req: &mut ReqBox,
+    slot: u32,
+    sqe: &Sqe,
+    left: &mut u32,
+) -> Result {
+    req.skip_success = false;
+    let info = op::info(sqe.opcode).ok_or(EINVAL)?;
+    if info.is_128 && !state.rings.sqe128() {
+        second_half(ctx, state, slot, left)?;
+    }
+    if sqe.flags != 0 {
+        if sqe.flags & !(abi::sqe::SUPPORTED | abi::sqe::BUFFER_SELECT) != 0 {
+            return Err(EINVAL);
+        }
+        if sqe.flags & abi::sqe::BUFFER_SELECT != 0 && !info.buffer_select {
+            return Err(EOPNOTSUPP);
+        }
+        req.skip_success = sqe.flags & abi::sqe::CQE_SKIP_SUCCESS != 0;
+    }
+    state.restrictions.check_sqe(sqe)?;
+    if sqe.ioprio != 0 && !info.ioprio {
+        return Err(EINVAL);
+    }
+    if sqe.personality != 0 && !state.personalities.contains(sqe.personality) {
+        return Err(EINVAL);
+    }
+    req.op = op::prep(state, sqe)?;
+    Ok(())
+}
+
+/// A 128-byte SQE in a ring with both sizes takes the following entry too. `EINVAL` where that is
+/// not possible.
+#[cold]
+fn second_half(ctx: &Ctx, state: &mut State, slot: u32, left: &mut u32) -> Result {
+    let last = state.rings.sq_entries.wrapping_sub(1);
+    if !ctx.flags.contains(SetupFlag::SqeMixed) || slot >= last || *left < 2 {
+        return Err(EINVAL);
+    }
+    *left -= 1;
+    state.sq_head = state.sq_head.wrapping_add(1);
+    Ok(())
+}

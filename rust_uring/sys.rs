@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel, made safe: the only place with `unsafe`.
+//!
+//! Each file wraps one mechanism of the kernel that the `kernel` crate has no abstraction for, with
+//! an API that cannot be misused. No policy of io_uring lives here.
+
+pub(crate) mod abi_types;
+pub(crate) mod cred;
+pub(crate) mod device;
+pub(crate) mod eventfd;
+pub(crate) mod exit_watch;
+mod ffi;
+pub(crate) mod mpsc;
+pub(crate) mod nospec;
+pub(crate) mod percpu_ref;
+pub(crate) mod rcu_cell;
+pub(crate) mod region;
+pub(crate) mod ring_file;
+pub(crate) mod task;
+pub(crate) mod task_restrictions;
+pub(crate) mod trace;
+pub(crate) mod uaccess;
+pub(crate) mod user;
+pub(crate) mod wait;
+pub(crate) mod workqueue;

@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What abi.rs is generated from. */
+#include <uapi/linux/io_uring.h>
+#include <uapi/linux/io_uring/query.h>
+#include <linux/io_uring_types.h>
+#include "../../include/uapi/linux/rust_uring.h"

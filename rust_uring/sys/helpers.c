@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0
+/* See helpers.h. */
+#include <linux/bitmap.h>
+#include <linux/compat.h>
+#include <linux/hrtimer.h>
+#include <linux/io_uring_types.h>
+#include <linux/mman.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/signal.h>
+#include <linux/time_namespace.h>
+#include <linux/uaccess.h>
+#include <linux/vmalloc.h>
+#include "helpers.h"
+
+void uring_percpu_ref_get(struct percpu_ref *ref)
+{
+	percpu_ref_get(ref);
+}
+
+void uring_percpu_ref_put(struct percpu_ref *ref)
+{
+	percpu_ref_put(ref);
+}
+
+bool uring_percpu_ref_is_dying(struct percpu_ref *ref)
+{
+	return percpu_ref_is_dying(ref);
+}
+
+bool uring_in_execve(void)
+{
+	return current->in_execve;
+}
+
+bool uring_in_compat_syscall(void)
+{
+	return in_compat_syscall();
+}
+
+bool uring_sigpending(void)
+{
+	return task_sigpending(current);
+}
+
+/* Work of somebody else (task_work with TWA_SIGNAL) wants to run in this task. */
+bool uring_notify_signal(void)
+{
+	return test_thread_flag(TIF_NOTIFY_SIGNAL);
+}
+
+bool uring_fatal_signal_pending(void)
+{
+	return fatal_signal_pending(current);
+}
+
+bool uring_swap_iowait(bool on)
+{
+	bool old = current->in_iowait;
+
+	current->in_iowait = on;
+	return old;
+}
+
+void uring_cond_resched(void)
+{
+	cond_resched();
+}
+
+void uring_set_task_interruptible(void)
+{
+	set_current_state(TASK_INTERRUPTIBLE);
+}
+
+void uring_set_task_running(void)
+{
+	__set_current_state(TASK_RUNNING);
+}
+
+/* set_user_sigmask() and its compat twin, which are not exported. */
+int uring_set_sigmask(u64 umask, size_t size)
+{
+	sigset_t mask;
+
+	if (!umask)
+		return 0;
+	if (in_compat_syscall()) {
+#ifdef CONFIG_COMPAT
+		if (size != sizeof(compat_sigset_t))
+			return -EINVAL;
+		if (get_compat_sigset(&mask, u64_to_user_ptr(umask)))
+			return -EFAULT;
+#endif
+	} else {
+		if (size != sizeof(sigset_t))
+			return -EINVAL;
+		if (copy_from_user(&mask, u64_to_user_ptr(umask), sizeof(mask)))
+			return -EFAULT;
+	}
+	sigdelsetmask(&mask, sigmask(SIGKILL) | sigmask(SIGSTOP));
+	current->saved_sigmask = current->blocked;
+	set_restore_sigmask();
+	return sigprocmask(SIG_SETMASK, &mask, NULL);
+}
+
+/* restore_saved_sigmask_unless(): a signal that interrupted us is delivered first. */
+void uring_restore_sigmask(bool interrupted)
+{
+	if (!interrupted && test_and_clear_restore_sigmask())
+		sigprocmask(SIG_SETMASK, &current->saved_sigmask, NULL);
+}
+
+bool uring_capable_noaudit(int cap)
+{
+	return ns_capable_noaudit(&init_user_ns, cap);
+}
+
+bool uring_capable(int cap)
+{
+	return capable(cap);
+}
+
+bool uring_in_group(int gid)
+{
+	kgid_t kgid = make_kgid(&init_user_ns, gid);
+
+	return gid_valid(kgid) && in_group_p(kgid);
+}
+
+/* Sleep in the state that was set; 0 when the deadline passed, else -EINTR. */
+int uring_schedule(bool timed, s64 deadline, int clockid)
+{
+	ktime_t t = deadline;
+
+	return schedule_hrtimeout_range_clock(timed ? &t : NULL, 0,
+					      HRTIMER_MODE_ABS, clockid);
+}
+
+s64 uring_ktime_get(int clockid)
+{
+	return clockid == CLOCK_BOOTTIME ? ktime_get_boottime() : ktime_get();
+}
+
+s64 uring_timens_to_host(int clockid, s64 t)
+{
+	return timens_ktime_to_host(clockid, t);
+}
+
+struct user_struct *uring_get_user(void)
+{
+	return get_uid(current_user());
+}
+
+/* Charge RLIMIT_MEMLOCK of the user; the limit is that of the calling task. */
+int uring_account_pages(struct user_struct *user, unsigned long nr)
+{
+	unsigned long limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+	long cur = atomic_long_read(&user->locked_vm);
+
+	do {
+		if (nr > limit || cur > limit - nr)
+			return -ENOMEM;
+	} while (!atomic_long_try_cmpxchg(&user->locked_vm, &cur, cur + nr));
+	return 0;
+}
+
+void uring_unaccount_pages(struct user_struct *user, unsigned long nr)
+{
+	atomic_long_sub(nr, &user->locked_vm);
+}
+
+const struct cred *uring_get_cred(void)
+{
+	return get_current_cred();
+}
+
+struct page *uring_alloc_pages(unsigned int order)
+{
+	if (order > MAX_PAGE_ORDER)
+		return NULL;
+	return alloc_pages(GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN |
+			   (order ? __GFP_COMP : 0), order);
+}
+
+void uring_put_page(struct page *page)
+{
+	put_page(page);
+}
+
+void *uring_page_address(struct page *page)
+{
+	return page_address(page);
+}
+
+struct page *uring_page_at(struct page *page, unsigned long nr)
+{
+	return page + nr;
+}
+
+/* Do these pages follow each other in one folio that is mapped by the kernel? */
+bool uring_pages_linear(struct page **pages, unsigned int nr)
+{
+	struct folio *folio = page_folio(pages[0]);
+	unsigned int i;
+
+	if (folio_test_highmem(folio))
+		return false;
+	for (i = 1; i < nr; i++) {
+		if (page_folio(pages[i]) != folio || pages[i] != pages[0] + i)
+			return false;
+	}
+	return true;
+}
+
+void *uring_vmap(struct page **pages, unsigned int nr)
+{
+	return vmap(pages, nr, VM_MAP, PAGE_KERNEL);
+}
+
+void uring_vunmap(void *addr)
+{
+	vunmap(addr);
+}
+
+void uring_vma_set_flags(struct vm_area_struct *vma, unsigned long flags)
+{
+	vm_flags_set(vma, flags);
+}
+
+bool uring_wq_has_sleeper(struct wait_queue_head *wq)
+{
+	return wq_has_sleeper(wq);
+}
+
+struct wait_queue_head *uring_exit_queue(struct pid *pid)
+{
+	return &pid->wait_pidfd;
+}
+
+struct pid *uring_current_pid(void)
+{
+	return get_pid(task_pid(current));
+}
+
+unsigned long uring_get_unmapped_area(unsigned long len, unsigned long flags)
+{
+	return mm_get_unmapped_area(NULL, 0, len, 0, flags | MAP_SHARED);
+}
+
+bool uring_task_restricted(void)
+{
+	return current->io_uring_restrict;
+}
+
+bool uring_task_may_restrict(void)
+{
+	return task_no_new_privs(current) ||
+	       ns_capable_noaudit(current_user_ns(), CAP_SYS_ADMIN);
+}
+
+/* 0: there are none, 1: copied, -EPERM: there are filter programs, too. */
+int uring_task_restrictions(struct uring_restrictions *out)
+{
+	const struct io_restriction *res = current->io_uring_restrict;
+
+	BUILD_BUG_ON(IORING_REGISTER_LAST > 64);
+	BUILD_BUG_ON(IORING_OP_LAST > 128);
+
+	if (!res)
+		return 0;
+	if (res->bpf_filters)
+		return -EPERM;
+	bitmap_to_arr64(&out->register_op, res->register_op, IORING_REGISTER_LAST);
+	bitmap_to_arr64(out->sqe_op, res->sqe_op, IORING_OP_LAST);
+	out->flags_allowed = res->sqe_flags_allowed;
+	out->flags_required = res->sqe_flags_required;
+	out->op_registered = res->op_registered;
+	out->reg_registered = res->reg_registered;
+	return 1;
+}
+
+/* The core copies it on fork and frees it with the task. */
+int uring_restrict_task(const struct uring_restrictions *in)
+{
+	struct io_restriction *res;
+
+	res = kzalloc(sizeof(*res), GFP_KERNEL_ACCOUNT);
+	if (!res)
+		return -ENOMEM;
+	bitmap_from_arr64(res->register_op, &in->register_op, IORING_REGISTER_LAST);
+	bitmap_from_arr64(res->sqe_op, in->sqe_op, IORING_OP_LAST);
+	res->sqe_flags_allowed = in->flags_allowed;
+	res->sqe_flags_required = in->flags_required;
+	res->op_registered = in->op_registered;
+	res->reg_registered = in->reg_registered;
+	current->io_uring_restrict = res;
+	return 0;
+}
+
+u32 uring_exec_id(void)
+{
+	return current->self_exec_id;
+}
+
+bool uring_eventfd_signal_allowed(void)
+{
+	return eventfd_signal_allowed();
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What is inline or a macro in the kernel's headers, as functions for Rust.
+ * One thing each, no policy. Bindgen reads this file; the types are those of
+ * kernel::bindings.
+ */
+#ifndef _RUST_URING_HELPERS_H
+#define _RUST_URING_HELPERS_H
+
+#include <linux/anon_inodes.h>
+#include <linux/cred.h>
+#include <linux/eventfd.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/percpu-refcount.h>
+#include <linux/pid.h>
+#include <linux/poll.h>
+#include <linux/sched.h>
+#include <linux/sched/user.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <uapi/linux/eventpoll.h>
+
+/* Constants that bindgen cannot see (casts, __force, __bitwise). */
+static const unsigned int URING_EPOLLIN = (__force unsigned int)EPOLLIN;
+static const unsigned int URING_EPOLLOUT = (__force unsigned int)EPOLLOUT;
+static const unsigned int URING_EPOLLRDNORM = (__force unsigned int)EPOLLRDNORM;
+static const unsigned int URING_EPOLLWRNORM = (__force unsigned int)EPOLLWRNORM;
+static const unsigned int URING_EPOLL_WAKE = (__force unsigned int)EPOLL_URING_WAKE;
+static const unsigned int URING_TASK_NORMAL = TASK_NORMAL;
+static const unsigned int URING_TASK_INTERRUPTIBLE = TASK_INTERRUPTIBLE;
+static const unsigned int URING_WQ_UNBOUND = WQ_UNBOUND;
+static const unsigned long URING_VM_DONTEXPAND = VM_DONTEXPAND;
+
+/* percpu_ref */
+void uring_percpu_ref_get(struct percpu_ref *ref);
+void uring_percpu_ref_put(struct percpu_ref *ref);
+bool uring_percpu_ref_is_dying(struct percpu_ref *ref);
+
+/* The current task */
+bool uring_in_execve(void);
+bool uring_in_compat_syscall(void);
+bool uring_sigpending(void);
+bool uring_notify_signal(void);
+bool uring_fatal_signal_pending(void);
+bool uring_swap_iowait(bool on);
+void uring_cond_resched(void);
+void uring_set_task_interruptible(void);
+void uring_set_task_running(void);
+int uring_set_sigmask(u64 umask, size_t size);
+void uring_restore_sigmask(bool interrupted);
+bool uring_capable_noaudit(int cap);
+bool uring_capable(int cap);
+bool uring_in_group(int gid);
+int uring_schedule(bool timed, s64 deadline, int clockid);
+
+/* Time */
+s64 uring_ktime_get(int clockid);
+s64 uring_timens_to_host(int clockid, s64 t);
+
+/* Accounting of pinned and ring memory */
+struct user_struct *uring_get_user(void);
+int uring_account_pages(struct user_struct *user, unsigned long nr);
+void uring_unaccount_pages(struct user_struct *user, unsigned long nr);
+
+/* Credentials */
+const struct cred *uring_get_cred(void);
+
+/* Pages */
+struct page *uring_alloc_pages(unsigned int order);
+void uring_put_page(struct page *page);
+void *uring_page_address(struct page *page);
+struct page *uring_page_at(struct page *page, unsigned long nr);
+bool uring_pages_linear(struct page **pages, unsigned int nr);
+void *uring_vmap(struct page **pages, unsigned int nr);
+void uring_vunmap(void *addr);
+void uring_vma_set_flags(struct vm_area_struct *vma, unsigned long flags);
+
+/* Wait queues */
+bool uring_wq_has_sleeper(struct wait_queue_head *wq);
+struct wait_queue_head *uring_exit_queue(struct pid *pid);
+struct pid *uring_current_pid(void);
+
+/* Files */
+unsigned long uring_get_unmapped_area(unsigned long len, unsigned long flags);
+
+/* Restrictions of the task, in the core's own storage */
+struct uring_restrictions {
+	u64 register_op;
+	u64 sqe_op[2];
+	u8 flags_allowed;
+	u8 flags_required;
+	u8 op_registered;
+	u8 reg_registered;
+};
+
+bool uring_task_restricted(void);
+bool uring_task_may_restrict(void);
+int uring_task_restrictions(struct uring_restrictions *out);
+int uring_restrict_task(const struct uring_restrictions *in);
+u32 uring_exec_id(void);
+
+/* eventfd */
+bool uring_eventfd_signal_allowed(void);
+
+#endif
