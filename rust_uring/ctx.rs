@@ -314,7 +314,10 @@ impl RingCtx {
 
     /// Rings that the user of this one has, and how many it may have.
     pub(crate) fn user_rings(&self) -> (u32, u32) {
-        (self.globals.rings_of(&self.slot), self.globals.limits.rings_per_user)
+        (
+            self.globals.rings_of(&self.slot),
+            self.globals.limits.rings_per_user,
+        )
     }
 
     /// Whether a task that waits for CQEs has something to do even if no CQE comes.

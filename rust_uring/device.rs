@@ -111,8 +111,10 @@ fn enter_packed(ctx: &Ctx, arg: usize) -> Result<isize> {
     const MASK: u64 = (1 << 24) - 1;
     let word = arg as u64;
     let flags = EnterFlags::from_user((word >> 48) as u32)?;
-    let plain =
-        EnterFlag::Getevents | EnterFlag::SqWakeup | EnterFlag::SqWait | EnterFlags::from(EnterFlag::NoIowait);
+    let plain = EnterFlag::Getevents
+        | EnterFlag::SqWakeup
+        | EnterFlag::SqWait
+        | EnterFlags::from(EnterFlag::NoIowait);
     if task::in_compat_syscall() || !plain.contains_all(flags) {
         return Err(EINVAL);
     }
@@ -171,7 +173,12 @@ fn named<'a>(
 
 fn do_enter(globals: &Globals, ring: Option<(&Ring, &File)>, arg: &EnterArg) -> Result<isize> {
     let flags = EnterFlags::from_user(arg.flags)?;
-    let named = named(globals, ring, arg.fd, flags.contains(EnterFlag::RegisteredRing))?;
+    let named = named(
+        globals,
+        ring,
+        arg.fd,
+        flags.contains(EnterFlag::RegisteredRing),
+    )?;
     let call = enter::Call {
         to_submit: arg.to_submit,
         min_complete: arg.min_complete,
@@ -243,7 +250,9 @@ impl RingFile for Ring {
             abi::mmap::SQ_RING | abi::mmap::CQ_RING => {
                 let rings = mappings.rings.clone();
                 drop(mappings);
-                rings.ring.mmap(vma, (vma.end() - vma.start()) >> PAGE_SHIFT)
+                rings
+                    .ring
+                    .mmap(vma, (vma.end() - vma.start()) >> PAGE_SHIFT)
             }
             abi::mmap::SQES => {
                 let rings = mappings.rings.clone();

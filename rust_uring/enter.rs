@@ -113,12 +113,7 @@ fn take_restart(ctx: &Ctx, state: &mut State, call: &Call) -> Option<Restart> {
     found
 }
 
-fn wait_for_events(
-    ctx: &Ctx,
-    call: &Call,
-    submitted: u32,
-    resumed: Option<Restart>,
-) -> Result {
+fn wait_for_events(ctx: &Ctx, call: &Call, submitted: u32, resumed: Option<Restart>) -> Result {
     let what = wait_arg(ctx, call)?;
     let clock = ctx.clock();
     // The clock is read only if it matters.
@@ -155,7 +150,9 @@ fn wait_for_events(
 
 /// Nanoseconds of a `struct __kernel_timespec`, as `timespec64_to_ktime()` has it.
 fn nanoseconds(ts: &c::__kernel_timespec) -> i64 {
-    ts.tv_sec.saturating_mul(1_000_000_000).saturating_add(ts.tv_nsec)
+    ts.tv_sec
+        .saturating_mul(1_000_000_000)
+        .saturating_add(ts.tv_nsec)
 }
 
 /// What the call wants to wait for. `EINVAL` for a wrong size or flag, `EFAULT`.

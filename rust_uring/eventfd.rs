@@ -77,9 +77,9 @@ pub(crate) fn cqe_posted(ctx: &Ctx, eventfd: &RingEventFd, rings: &Rings) {
 
 /// Completions wait to be run in a ring that defers them. Context: any.
 pub(crate) fn work_queued(ctx: &Ctx) {
-    let disabled = ctx.rings.read(|rings| {
-        rings.is_none_or(|r| r.cq_flags().load() & abi::CQ_EVENTFD_DISABLED != 0)
-    });
+    let disabled = ctx
+        .rings
+        .read(|rings| rings.is_none_or(|r| r.cq_flags().load() & abi::CQ_EVENTFD_DISABLED != 0));
     if disabled {
         return;
     }

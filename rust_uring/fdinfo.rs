@@ -28,7 +28,10 @@ pub(crate) fn show(ctx: &Ctx, m: &SeqFile) {
     };
     show_sq(ctx, &state, m);
     show_cq(ctx, &state, m);
-    seq_print!(m, "SqThread:\t-1\nSqThreadCpu:\t-1\nSqTotalTime:\t0\nSqWorkTime:\t0\n");
+    seq_print!(
+        m,
+        "SqThread:\t-1\nSqThreadCpu:\t-1\nSqTotalTime:\t0\nSqWorkTime:\t0\n"
+    );
     seq_print!(m, "UserFiles:\t0\nUserBufs:\t0\nPollList:\n");
     seq_print!(m, "CqOverflowList:\n");
     for entry in state.cq.overflowed().iter() {
@@ -45,7 +48,13 @@ pub(crate) fn show(ctx: &Ctx, m: &SeqFile) {
 
     // Ours: what is used of each limit.
     let (requests, limit) = state.cache.usage();
-    seq_print!(m, "Requests:\t{} of {}, {} in use\n", requests, limit, state.cache.in_use());
+    seq_print!(
+        m,
+        "Requests:\t{} of {}, {} in use\n",
+        requests,
+        limit,
+        state.cache.in_use()
+    );
     let overflow = (state.cq.overflowed().len(), state.cq.overflow_limit());
     seq_print!(m, "Overflow:\t{} of {}\n", overflow.0, overflow.1);
     let (rings, limit) = ctx.user_rings();
@@ -132,8 +141,7 @@ fn show_cq(ctx: &Ctx, state: &State, m: &SeqFile) {
             cqe.res,
             cqe.flags
         );
-        let two_slots =
-            ctx.flags.contains(SetupFlag::CqeMixed) && cqe.flags & abi::cqe::BIG != 0;
+        let two_slots = ctx.flags.contains(SetupFlag::CqeMixed) && cqe.flags & abi::cqe::BIG != 0;
         if rings.cqe32() || two_slots {
             let [extra1, extra2] = rings.read_cqe_extra(pos);
             seq_print!(m, ", extra1:{}, extra2:{}", extra1, extra2);

@@ -38,7 +38,8 @@ impl Personalities {
             // Zero means "no personality".
             self.next = if id == u16::MAX { 1 } else { id + 1 };
             if self.by_id.get(&id).is_none() {
-                self.by_id.try_create_and_insert(id, cred, GFP_KERNEL_ACCOUNT)?;
+                self.by_id
+                    .try_create_and_insert(id, cred, GFP_KERNEL_ACCOUNT)?;
                 return Ok(i32::from(id));
             }
         }

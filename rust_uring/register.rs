@@ -74,7 +74,9 @@ pub(crate) fn register(ctx: &Ctx, call: &Call) -> Result<i32> {
     if ctx.submitter().is_some() && !ctx.may_submit() {
         return Err(EEXIST);
     }
-    state.restrictions.check_register(call.opcode, ctx.is_disabled())?;
+    state
+        .restrictions
+        .check_register(call.opcode, ctx.is_disabled())?;
     handle(ctx, state, call)
 }
 

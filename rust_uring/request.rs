@@ -41,11 +41,34 @@ pub(crate) struct Request {
 // Four cache lines are the limit; each opcode has to make do with its share.
 static_assert!(size_of::<Linked<Request>>() <= 256);
 
+/// The first of the codes below which no error is that user space may see.
+const RESTART_CODES: i32 = -(kernel::bindings::ERESTARTSYS as i32);
+
+/// A request cannot be restarted: others of the same submission are on their way already.
+#[cold]
+fn fix_restart(res: i32) -> i32 {
+    let codes = [
+        ERESTARTSYS,
+        ERESTARTNOINTR,
+        ERESTARTNOHAND,
+        ERESTART_RESTARTBLOCK,
+    ];
+    if codes.iter().any(|code| code.to_errno() == res) {
+        EINTR.to_errno()
+    } else {
+        res
+    }
+}
+
 impl Request {
-    /// Sets the result.
+    /// Sets the result. The kernel's internal restart codes mean that a signal came in between.
     #[inline]
     pub(crate) fn set_result(&mut self, res: i32, flags: u32) {
-        self.cqe.res = res;
+        self.cqe.res = if res <= RESTART_CODES {
+            fix_restart(res)
+        } else {
+            res
+        };
         self.cqe.flags = flags;
     }
 }

@@ -21,8 +21,9 @@ use crate::{
 use kernel::prelude::*;
 
 /// Most entries that one registration can have.
-const MAX_ENTRIES: u32 =
-    c::io_uring_register_restriction_op_IORING_RESTRICTION_LAST + abi::reg::LAST + abi::op::LAST as u32;
+const MAX_ENTRIES: u32 = c::io_uring_register_restriction_op_IORING_RESTRICTION_LAST
+    + abi::reg::LAST
+    + abi::op::LAST as u32;
 
 /// Allow-lists of a ring.
 pub(crate) struct Restrictions {
@@ -69,7 +70,12 @@ impl Restrictions {
         if self.table.op_registered == 0 {
             return Ok(());
         }
-        let word = self.table.sqe_op.get(usize::from(sqe.opcode) / 64).copied().unwrap_or(0);
+        let word = self
+            .table
+            .sqe_op
+            .get(usize::from(sqe.opcode) / 64)
+            .copied()
+            .unwrap_or(0);
         let (required, may) = (self.table.flags_required, self.table.flags_allowed);
         if word & 1 << (sqe.opcode % 64) == 0
             || sqe.flags & required != required
@@ -110,7 +116,10 @@ pub(crate) fn register_for_task(arg: u64, nr: u32) -> Result<i32> {
     if flags != 0 || reserved {
         return Err(EINVAL);
     }
-    let table = parse(arg.wrapping_add(size_of::<[u64; 2]>() as u64), u32::from(entries))?;
+    let table = parse(
+        arg.wrapping_add(size_of::<[u64; 2]>() as u64),
+        u32::from(entries),
+    )?;
     task_restrictions::install(&table)?;
     Ok(0)
 }

@@ -180,10 +180,18 @@ impl Rings {
             }
         }
         let header = &rings.ring;
-        header.header::<{ abi::rings::SQ_MASK }>().store(p.sq_entries.wrapping_sub(1));
-        header.header::<{ abi::rings::CQ_MASK }>().store(p.cq_entries.wrapping_sub(1));
-        header.header::<{ abi::rings::SQ_ENTRIES }>().store(p.sq_entries);
-        header.header::<{ abi::rings::CQ_ENTRIES }>().store(p.cq_entries);
+        header
+            .header::<{ abi::rings::SQ_MASK }>()
+            .store(p.sq_entries.wrapping_sub(1));
+        header
+            .header::<{ abi::rings::CQ_MASK }>()
+            .store(p.cq_entries.wrapping_sub(1));
+        header
+            .header::<{ abi::rings::SQ_ENTRIES }>()
+            .store(p.sq_entries);
+        header
+            .header::<{ abi::rings::CQ_ENTRIES }>()
+            .store(p.cq_entries);
         Ok(Arc::new(rings, GFP_KERNEL_ACCOUNT)?)
     }
 
@@ -253,7 +261,10 @@ impl Rings {
         let Some(array) = self.sq_array else {
             return Some(slot);
         };
-        let index = self.ring.word(array + slot as usize * size_of::<u32>())?.load();
+        let index = self
+            .ring
+            .word(array + slot as usize * size_of::<u32>())?
+            .load();
         // CAST: Widening, and back to what it was.
         nospec::bounded(index as usize, self.sq_entries as usize).map(|index| index as u32)
     }
@@ -276,12 +287,16 @@ impl Rings {
     /// Copies the `half`th 64 bytes of the entry in `slot` (1: the second half of a 128-byte SQE,
     /// which in a ring with both sizes is the next slot).
     pub(crate) fn read_sqe_half(&self, slot: u32, half: usize) -> Option<Sqe> {
-        self.sqes.read(((slot as usize) << self.sqe_shift) + half * abi::SQE_SIZE)
+        self.sqes
+            .read(((slot as usize) << self.sqe_shift) + half * abi::SQE_SIZE)
     }
 
     /// Puts back what [`Self::read_sqe_half`] gave, in another ring.
     pub(crate) fn write_sqe_half(&self, slot: u32, half: usize, sqe: &Sqe) {
-        self.sqes.write(((slot as usize) << self.sqe_shift) + half * abi::SQE_SIZE, sqe);
+        self.sqes.write(
+            ((slot as usize) << self.sqe_shift) + half * abi::SQE_SIZE,
+            sqe,
+        );
     }
 
     /// The eight words of the second half of a 128-byte SQE.
@@ -316,7 +331,8 @@ impl Rings {
     /// Writes the second 16 bytes, which in a ring with both sizes are the next slot.
     #[inline]
     pub(crate) fn write_cqe_extra(&self, pos: u32, extra: [u64; 2]) {
-        self.ring.write(self.cqe_offset(pos) + abi::CQE_SIZE, &extra);
+        self.ring
+            .write(self.cqe_offset(pos) + abi::CQE_SIZE, &extra);
     }
 
     /// Reads a CQE back (the application may have changed it).
@@ -327,7 +343,9 @@ impl Rings {
 
     /// Reads the second 16 bytes back.
     pub(crate) fn read_cqe_extra(&self, pos: u32) -> [u64; 2] {
-        self.ring.read(self.cqe_offset(pos) + abi::CQE_SIZE).unwrap_or([0; 2])
+        self.ring
+            .read(self.cqe_offset(pos) + abi::CQE_SIZE)
+            .unwrap_or([0; 2])
     }
 }
 
@@ -418,8 +436,14 @@ mod tests {
 
     #[test]
     fn mixed_sizes_need_two_entries() {
-        assert_eq!(Layout::new(SetupFlag::CqeMixed.into(), 1, 1).err(), Some(EOVERFLOW));
-        assert_eq!(Layout::new(SetupFlag::SqeMixed.into(), 1, 2).err(), Some(EOVERFLOW));
+        assert_eq!(
+            Layout::new(SetupFlag::CqeMixed.into(), 1, 1).err(),
+            Some(EOVERFLOW)
+        );
+        assert_eq!(
+            Layout::new(SetupFlag::SqeMixed.into(), 1, 2).err(),
+            Some(EOVERFLOW)
+        );
         assert!(Layout::new(SetupFlag::SqeMixed.into(), 2, 2).is_ok());
     }
 

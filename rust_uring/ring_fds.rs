@@ -97,7 +97,10 @@ impl RingFds {
 
     fn take_gone(&self) -> Option<KBox<Table>> {
         let mut tables = self.tables.lock();
-        let key = tables.iter().find(|(_, t)| t.watch.gone()).map(|(key, _)| *key)?;
+        let key = tables
+            .iter()
+            .find(|(_, t)| t.watch.gone())
+            .map(|(key, _)| *key)?;
         tables.remove(&key)
     }
 

@@ -129,7 +129,9 @@ pub(crate) fn setup(globals: &Arc<Globals>, entries: u32, params: u64) -> Result
     let file = ring_file::create(ring)?;
     // The descriptor comes last: nobody can use or close the ring before this succeeds.
     let fd = if flags.contains(SetupFlag::RegisteredFdOnly) {
-        globals.ring_fds.add(globals, file.clone(), 0..ring_fds::MAX)?
+        globals
+            .ring_fds
+            .add(globals, file.clone(), 0..ring_fds::MAX)?
     } else {
         let reserved = FileDescriptorReservation::get_unused_fd_flags(
             kernel::fs::file::flags::O_RDWR | kernel::fs::file::flags::O_CLOEXEC,
@@ -167,7 +169,10 @@ mod tests {
 
     #[test]
     fn sizes_have_limits() {
-        assert_eq!(prepare(&mut params(0, 0), SetupFlags::empty()).err(), Some(EINVAL));
+        assert_eq!(
+            prepare(&mut params(0, 0), SetupFlags::empty()).err(),
+            Some(EINVAL)
+        );
         let mut p = params(abi::MAX_ENTRIES + 1, 0);
         assert_eq!(prepare(&mut p, SetupFlags::empty()).err(), Some(EINVAL));
         assert!(prepare(&mut p, SetupFlag::Clamp.into()).is_ok());

@@ -87,7 +87,9 @@ pub(crate) fn submit(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
 #[inline]
 fn read_sqe(state: &State, pos: u32) -> Option<(u32, Sqe)> {
     let rings = &state.rings;
-    let sqe = rings.sqe_slot(pos).and_then(|slot| Some((slot, rings.read_sqe(slot)?)));
+    let sqe = rings
+        .sqe_slot(pos)
+        .and_then(|slot| Some((slot, rings.read_sqe(slot)?)));
     if sqe.is_none() {
         let dropped = rings.sq_dropped();
         dropped.store(dropped.load().wrapping_add(1));

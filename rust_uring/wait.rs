@@ -132,7 +132,14 @@ pub(crate) fn wait(ctx: &Ctx, what: &WaitFor, clock: Clock, start: i64) -> Resul
         relaxed: false,
     };
     let registered = Waiter::new(ctx);
-    let result = wait_loop(ctx, what, clock, start, timeout.filter(|t| *t != i64::MAX), turn);
+    let result = wait_loop(
+        ctx,
+        what,
+        clock,
+        start,
+        timeout.filter(|t| *t != i64::MAX),
+        turn,
+    );
     drop(registered);
     if let Some(sigmask) = sigmask {
         sigmask.restore(result == Err(EINTR));

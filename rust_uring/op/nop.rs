@@ -45,7 +45,11 @@ pub(crate) fn prep(state: &State, sqe: &Sqe) -> Result<Nop> {
     Ok(Nop {
         flags,
         // CAST: The field is unsigned, the result is what its bits say.
-        result: if flags & nop::INJECT_RESULT != 0 { sqe.len as i32 } else { 0 },
+        result: if flags & nop::INJECT_RESULT != 0 {
+            sqe.len as i32
+        } else {
+            0
+        },
         fd: sqe.fd,
         extra,
     })

@@ -44,7 +44,11 @@ pub(super) fn probe(call: &Call) -> Result<i32> {
         let entry = ProbeOp {
             op: opcode,
             // CAST: One bit.
-            flags: if supported { c::IO_URING_OP_SUPPORTED as u16 } else { 0 },
+            flags: if supported {
+                c::IO_URING_OP_SUPPORTED as u16
+            } else {
+                0
+            },
             ..uaccess::zeroed()
         };
         uaccess::write(address(i), &entry)?;

@@ -74,7 +74,12 @@ fn create(ctx: &Ctx, desc: &mut RegionDesc) -> Result<ParamRegion> {
     }
     desc.user_addr.checked_add(desc.size).ok_or(EOVERFLOW)?;
     let len = usize::try_from(desc.size)?;
-    let charge = |pages| ctx.user.as_ref().map(|user| Charge::new(user, pages)).transpose();
+    let charge = |pages| {
+        ctx.user
+            .as_ref()
+            .map(|user| Charge::new(user, pages))
+            .transpose()
+    };
     let mut paid = charge(len >> PAGE_SHIFT)?;
     let region = if user_memory {
         Region::new_user(desc.user_addr, len)?

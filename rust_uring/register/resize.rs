@@ -102,7 +102,10 @@ fn copy_sq(old: &Rings, new: &Rings, flags: SetupFlags) -> Result {
                 if flags.contains(SetupFlag::SqeMixed)
                     && i + 1 != count
                     && slot < old_last
-                    && old.read_sqe(slot).and_then(|s| op::info(s.opcode)).is_some_and(|o| o.is_128)
+                    && old
+                        .read_sqe(slot)
+                        .and_then(|s| op::info(s.opcode))
+                        .is_some_and(|o| o.is_128)
                 {
                     // It must not wrap around.
                     if dst == new_last {

@@ -80,6 +80,11 @@ impl<T> PinnedDrop for Registration<T> {
     }
 }
 
+/// `f_op->unlocked_ioctl`
+///
+/// # Safety
+///
+/// Called by the VFS for an open file of a [`Registration<T>`].
 unsafe extern "C" fn ioctl<T: Device>(
     file: *mut bindings::file,
     cmd: c_uint,
@@ -91,7 +96,8 @@ unsafe extern "C" fn ioctl<T: Device>(
     // SAFETY: It is that field of a `Registration<T>`, whose operations these are.
     let this = unsafe { &*kernel::container_of!(misc.cast_mut(), Registration<T>, misc) };
     // SAFETY: The file is open.
-    match this.data.ioctl(unsafe { File::from_raw_file(file) }, cmd, arg) {
+    let file = unsafe { File::from_raw_file(file) };
+    match this.data.ioctl(file, cmd, arg) {
         Ok(value) => value,
         Err(err) => err.to_errno() as c_long,
     }

@@ -71,10 +71,7 @@ impl<T: OnExit> ExitWatch<T> {
                 // SAFETY: The queue lives as long as `pid`; the entry stays where it is until `drop`
                 // takes it off.
                 unsafe {
-                    bindings::add_wait_queue(
-                        ffi::uring_exit_queue(pid.as_ptr()),
-                        watch.entry.get(),
-                    )
+                    bindings::add_wait_queue(ffi::uring_exit_queue(pid.as_ptr()), watch.entry.get())
                 };
                 Ok(watch)
             }

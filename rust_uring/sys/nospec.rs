@@ -41,6 +41,8 @@ fn mask(index: usize, size: usize) -> usize {
 fn mask(index: usize, size: usize) -> usize {
     // OVERFLOW: Both are below `isize::MAX` for every table there is; the sign of the difference is
     // the answer.
-    let diff = core::hint::black_box(index).wrapping_sub(size).cast_signed();
+    let diff = core::hint::black_box(index)
+        .wrapping_sub(size)
+        .cast_signed();
     (diff >> (usize::BITS - 1)).cast_unsigned()
 }

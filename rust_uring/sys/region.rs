@@ -120,7 +120,11 @@ impl Region {
                 // SAFETY: That many were pinned. CAST: Positive.
                 unsafe { bindings::unpin_user_pages(pages.as_mut_ptr(), pinned as usize) };
             }
-            return Err(if pinned < 0 { Error::from_errno(pinned) } else { EFAULT });
+            return Err(if pinned < 0 {
+                Error::from_errno(pinned)
+            } else {
+                EFAULT
+            });
         }
         // SAFETY: The pointers were just written.
         unsafe { pages.inc_len(nr) };

@@ -140,6 +140,11 @@ unsafe fn borrow<'a, T>(file: *mut bindings::file) -> &'a T {
     unsafe { &*(*file).private_data.cast::<T>() }
 }
 
+/// `f_op->release`
+///
+/// # Safety
+///
+/// Called by the VFS for a file made by [`create`] with `T` behind it.
 unsafe extern "C" fn release<T: RingFile>(
     _inode: *mut bindings::inode,
     file: *mut bindings::file,
@@ -149,6 +154,11 @@ unsafe extern "C" fn release<T: RingFile>(
     0
 }
 
+/// `f_op->flush`
+///
+/// # Safety
+///
+/// Called by the VFS for a file made by [`create`] with `T` behind it.
 unsafe extern "C" fn flush<T: RingFile>(
     file: *mut bindings::file,
     _owner: bindings::fl_owner_t,
@@ -158,6 +168,11 @@ unsafe extern "C" fn flush<T: RingFile>(
     0
 }
 
+/// `f_op->poll`
+///
+/// # Safety
+///
+/// Called by the VFS for a file made by [`create`] with `T` behind it.
 unsafe extern "C" fn poll<T: RingFile>(
     file: *mut bindings::file,
     table: *mut bindings::poll_table_struct,
@@ -166,6 +181,11 @@ unsafe extern "C" fn poll<T: RingFile>(
     unsafe { borrow::<T>(file).poll(&PollCall::new(File::from_raw_file(file), table)) }
 }
 
+/// `f_op->unlocked_ioctl`
+///
+/// # Safety
+///
+/// Called by the VFS for a file made by [`create`] with `T` behind it.
 unsafe extern "C" fn ioctl<T: RingFile>(
     file: *mut bindings::file,
     cmd: c_uint,
@@ -178,6 +198,11 @@ unsafe extern "C" fn ioctl<T: RingFile>(
     }
 }
 
+/// `f_op->mmap`
+///
+/// # Safety
+///
+/// Called by the VFS for a file made by [`create`] with `T` behind it.
 unsafe extern "C" fn mmap<T: RingFile>(
     file: *mut bindings::file,
     vma: *mut bindings::vm_area_struct,
@@ -189,6 +214,11 @@ unsafe extern "C" fn mmap<T: RingFile>(
     from_result(|| this.mmap(vma, offset).map(|()| 0))
 }
 
+/// `f_op->get_unmapped_area`
+///
+/// # Safety
+///
+/// Called by the VFS for a file made by [`create`] with `T` behind it.
 unsafe extern "C" fn get_unmapped_area<T: RingFile>(
     file: *mut bindings::file,
     addr: c_ulong,
@@ -212,6 +242,11 @@ unsafe extern "C" fn get_unmapped_area<T: RingFile>(
     }
 }
 
+/// `f_op->show_fdinfo`
+///
+/// # Safety
+///
+/// Called by the VFS for a file made by [`create`] with `T` behind it.
 unsafe extern "C" fn show_fdinfo<T: RingFile>(
     m: *mut bindings::seq_file,
     file: *mut bindings::file,

@@ -71,7 +71,9 @@ pub(crate) fn read<T: Pod>(addr: u64) -> Result<T> {
     let bytes = unsafe {
         core::slice::from_raw_parts_mut(value.as_mut_ptr().cast::<MaybeUninit<u8>>(), len)
     };
-    UserSlice::new(user_ptr(addr), len).reader().read_raw(bytes)?;
+    UserSlice::new(user_ptr(addr), len)
+        .reader()
+        .read_raw(bytes)?;
     // SAFETY: All bytes were written, and any bit pattern is a `T` by the contract of `Pod`.
     Ok(unsafe { value.assume_init() })
 }
@@ -82,22 +84,29 @@ pub(crate) fn read<T: Pod>(addr: u64) -> Result<T> {
 pub(crate) fn write<T: Pod>(addr: u64, value: &T) -> Result {
     let len = size_of::<T>();
     // SAFETY: A `Pod` has no padding, so all its bytes are initialised.
-    let bytes = unsafe { core::slice::from_raw_parts(core::ptr::from_ref(value).cast::<u8>(), len) };
-    UserSlice::new(user_ptr(addr), len).writer().write_slice(bytes)
+    let bytes =
+        unsafe { core::slice::from_raw_parts(core::ptr::from_ref(value).cast::<u8>(), len) };
+    UserSlice::new(user_ptr(addr), len)
+        .writer()
+        .write_slice(bytes)
 }
 
 /// Copies `bytes.len()` bytes from user space.
 ///
 /// Context: may sleep. `EFAULT` when any byte cannot be read.
 pub(crate) fn read_bytes(addr: u64, bytes: &mut [u8]) -> Result {
-    UserSlice::new(user_ptr(addr), bytes.len()).reader().read_slice(bytes)
+    UserSlice::new(user_ptr(addr), bytes.len())
+        .reader()
+        .read_slice(bytes)
 }
 
 /// Copies `bytes` to user space.
 ///
 /// Context: may sleep. `EFAULT` when any byte cannot be written.
 pub(crate) fn write_bytes(addr: u64, bytes: &[u8]) -> Result {
-    UserSlice::new(user_ptr(addr), bytes.len()).writer().write_slice(bytes)
+    UserSlice::new(user_ptr(addr), bytes.len())
+        .writer()
+        .write_slice(bytes)
 }
 
 /// The bytes of a structure, to be cut to what the caller asked for.
@@ -126,8 +135,9 @@ pub(crate) fn read_sized<T: Pod>(addr: u64, len: usize) -> Result<T> {
     }
     let mut value = zeroed::<T>();
     // SAFETY: The slice covers exactly `value`, whose every byte may be anything.
-    let bytes =
-        unsafe { core::slice::from_raw_parts_mut(core::ptr::from_mut(&mut value).cast::<u8>(), own) };
+    let bytes = unsafe {
+        core::slice::from_raw_parts_mut(core::ptr::from_mut(&mut value).cast::<u8>(), own)
+    };
     let common = core::cmp::min(len, own);
     let Some(head) = bytes.get_mut(..common) else {
         return Err(EINVAL);

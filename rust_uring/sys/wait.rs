@@ -46,10 +46,7 @@ struct Entry<'a> {
 
 impl WaitQueue {
     /// Initialises an empty queue.
-    pub(crate) fn new(
-        name: &'static CStr,
-        key: Pin<&'static LockClassKey>,
-    ) -> impl PinInit<Self> {
+    pub(crate) fn new(name: &'static CStr, key: Pin<&'static LockClassKey>) -> impl PinInit<Self> {
         pin_init!(Self {
             // INVARIANT: Initialised in place.
             head <- Opaque::ffi_init(|slot: *mut bindings::wait_queue_head| {

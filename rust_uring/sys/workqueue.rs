@@ -151,7 +151,9 @@ unsafe extern "C" fn run<T: Run>(work: *mut bindings::work_struct) {
     let opaque = Opaque::cast_from(work).cast_mut();
     // SAFETY: `work` is that field of a `Task<T>`, which the reference taken by `queue` keeps alive.
     let this = unsafe {
-        (*kernel::container_of!(opaque, Task<T>, work)).this.load(kernel::sync::atomic::Relaxed)
+        (*kernel::container_of!(opaque, Task<T>, work))
+            .this
+            .load(kernel::sync::atomic::Relaxed)
     };
     // SAFETY: From `queue`, taken back once for each time that the item was queued.
     T::run(unsafe { Counter::from_raw(this) });
