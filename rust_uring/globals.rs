@@ -91,7 +91,7 @@ impl Globals {
 
     /// Takes one of the current user's share of rings. `EMFILE` when it is used up.
     pub(crate) fn take_slot(this: &Arc<Self>) -> Result<RingSlot> {
-        let uid = kernel::current!().uid().into_uid_in_current_ns();
+        let uid = kernel::current!().uid().into_raw().val;
         let mut rings = this.rings.lock();
         let limit = this.limits.rings_per_user;
         match rings.get_mut(&uid) {
