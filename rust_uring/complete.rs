@@ -73,6 +73,10 @@ pub(crate) fn finish(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     if !req.skip_success || req.cqe.res < 0 {
         post(ctx, state, &req.cqe, req.extra);
     }
+    if matches!(req.op, Op::Message) {
+        // Its sender made it; the cache does not count it.
+        return;
+    }
     req.op = Op::Idle;
     state.cache.put(req);
 }

@@ -107,7 +107,13 @@ pub(crate) fn wait(ctx: &Ctx, what: &WaitFor, clock: Clock, start: i64) -> Resul
     run_pending(ctx);
 
     let entries = ctx.rings.read(|rings| rings.map_or(0, |r| r.cq_entries));
-    let events = what.events.min(entries);
+    // As natively the number is a signed one, and less than none is there at once.
+    // CAST: Same bits.
+    let events = if (what.events as i32) < 0 {
+        what.events
+    } else {
+        what.events.min(entries)
+    };
     let (head, tail) = cq_span(ctx);
     if tail.wrapping_sub(head) >= events {
         return Ok(());

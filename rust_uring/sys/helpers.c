@@ -284,7 +284,7 @@ int uring_restrict_task(const struct uring_restrictions *in)
 {
 	struct io_restriction *res;
 
-	res = kzalloc(sizeof(*res), GFP_KERNEL_ACCOUNT);
+	res = kzalloc_obj(*res, GFP_KERNEL_ACCOUNT);
 	if (!res)
 		return -ENOMEM;
 	bitmap_from_arr64(res->register_op, &in->register_op, IORING_REGISTER_LAST);
