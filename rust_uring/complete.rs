@@ -60,9 +60,12 @@ fn overflowed(ctx: &Ctx, state: &mut State, cqe: &Cqe, posted: Posted) {
         CHECK_OVERFLOW
     };
     ctx.set_check(state, bit);
-    // No CQE will show up, but a waiting task has to look at the list.
+    // No CQE will show up, but those who wait have to look at the list.
     if state.waiters != 0 {
         ctx.cq_wait.wake(0);
+    }
+    if ctx.polled.load(Relaxed) {
+        wake_pollers(ctx);
     }
 }
 
@@ -208,7 +211,8 @@ pub(crate) fn run_in_worker(ctx: &Ctx) {
             run(ctx, &mut state);
         }
     }
-    if ctx.polled.load(Relaxed) {
+    // Some believe a wakeup and do not look again, so there must be a reason for it.
+    if ctx.polled.load(Relaxed) && ctx.is_readable() {
         wake_pollers(ctx);
     }
     eventfd::pay_owed(ctx);

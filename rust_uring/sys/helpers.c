@@ -242,6 +242,11 @@ struct pid *uring_current_pid(void)
 	return get_pid(task_pid(current));
 }
 
+bool uring_is_current_pid(const struct pid *pid)
+{
+	return task_pid(current) == pid;
+}
+
 unsigned long uring_get_unmapped_area(unsigned long len, unsigned long flags)
 {
 	return mm_get_unmapped_area(NULL, 0, len, 0, flags | MAP_SHARED);
