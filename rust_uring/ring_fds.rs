@@ -205,9 +205,7 @@ impl Table {
     /// Whether it was made by this thread, in the program that it runs now: the address of a task
     /// is used again when the task is gone, and its id can pass to another task before that.
     fn is_current(&self) -> bool {
-        !self.watch.gone()
-            && self.watch.has_current_id()
-            && self.exec_id == task::exec_id()
+        !self.watch.gone() && self.watch.has_current_id() && self.exec_id == task::exec_id()
     }
 
     fn insert(&mut self, file: ARef<File>, range: core::ops::Range<usize>) -> Result<i32> {

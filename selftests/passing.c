@@ -146,7 +146,7 @@ TEST_F(passing, never_received)
 	ASSERT_EQ(0, ring_init(&self->r, variant->backend, 8, variant->flags));
 }
 
-/* Both ends of the pair wait in the pair itself, and the ring beside them: only the GC ends that. */
+/* Both ends of the pair wait in the pair itself, and the ring beside them: only GC ends that. */
 TEST_F(passing, in_a_cycle_of_sockets)
 {
 	int fds[2] = { self->pair[1], self->r.fd };

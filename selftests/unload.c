@@ -81,6 +81,7 @@ TEST_F(unload, is_refused_while_there_is_a_ring)
 TEST_F(unload, is_refused_while_a_ring_is_registered)
 {
 	struct io_uring_rsrc_update up = { .offset = -1U };
+	unsigned int op;
 	struct ring r;
 
 	ASSERT_EQ(0, ring_init(&r, DEVICE, 8, 0));
@@ -89,9 +90,8 @@ TEST_F(unload, is_refused_while_a_ring_is_registered)
 	ring_exit(&r);
 	EXPECT_EQ(-EAGAIN, unload());
 	up.data = 0;
-	ASSERT_EQ(1, uring_register(DEVICE, up.offset,
-				    IORING_UNREGISTER_RING_FDS | IORING_REGISTER_USE_REGISTERED_RING,
-				    &up, 1));
+	op = IORING_UNREGISTER_RING_FDS | IORING_REGISTER_USE_REGISTERED_RING;
+	ASSERT_EQ(1, uring_register(DEVICE, up.offset, op, &up, 1));
 	EXPECT_TRUE(falls_to(module_refs, 0));
 	EXPECT_EQ(0, unload());
 }
