@@ -119,7 +119,7 @@ static void foreign_stop(struct foreign *f)
 }
 
 static struct ring *handler_ring;
-static unsigned int handled, handler_tail;
+static volatile unsigned int handled, handler_tail;
 static sigjmp_buf jump;
 
 static void on_signal(int sig)

@@ -211,7 +211,7 @@ TEST_F(wait_reg, no_timeout)
 	ASSERT_EQ(0, pthread_join(thread, NULL));
 }
 
-static int handled;
+static volatile int handled;
 
 static void on_signal(int sig)
 {

@@ -8,8 +8,8 @@
 #define MASK_SIZE	8	/* the kernel's sigset_t */
 
 static struct ring *handler_ring;
-static unsigned int handled, handler_tail;
-static int handler_ret;
+static volatile unsigned int handled, handler_tail;
+static volatile int handler_ret;
 
 static void on_signal(int sig)
 {
