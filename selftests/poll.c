@@ -285,147 +285,26 @@ TEST_F(poll, child)
 	EXPECT_EQ(0, status);
 }
 
-TEST_F(poll, level_triggered)
+/* A native ring polls this one. It believes the wakeup, so there must be none without a reason. */
+static int poll_add(struct ring *n, int fd)
 {
-	int epoll = epoll_create1(EPOLL_CLOEXEC);
+	struct io_uring_sqe *sqe = ring_sqe(n);
 
-	ASSERT_EQ(0, add(epoll, self->r.fd, EPOLLIN));
-	EXPECT_EQ(-EEXIST, add(epoll, self->r.fd, EPOLLIN));
-	EXPECT_EQ(0, epoll_for(epoll, 0));
-	ASSERT_EQ(2, post(&self->r, 2));
-	EXPECT_EQ(EPOLLIN, epoll_for(epoll, -1));
-	ring_seen(&self->r, 1);
-	EXPECT_EQ(EPOLLIN, epoll_for(epoll, -1));
-	consume(&self->r);
-	EXPECT_EQ(0, epoll_for(epoll, 20));
-	ASSERT_EQ(1, post(&self->r, 1));
-	EXPECT_EQ(EPOLLIN, epoll_for(epoll, -1));
-	close(epoll);
+	sqe->opcode = IORING_OP_POLL_ADD;
+	sqe->fd = fd;
+	sqe->poll32_events = POLLIN;
+	return ring_submit(n, 0) - 1;
 }
 
-/*
- * The first poll of a ring ever may cause one edge too many: kernel and device
- * turn on the wakeups only then, and look again when that is done.
- */
-static int extra_edges(int epoll)
-{
-	int nr = 0;
-
-	while (epoll_for(epoll, 500))
-		nr++;
-	return nr;
-}
-
-TEST_F(poll, edge_triggered)
-{
-	int epoll = epoll_create1(EPOLL_CLOEXEC);
-
-	ASSERT_EQ(0, add(epoll, self->r.fd, EPOLLIN | EPOLLET));
-	EXPECT_EQ(0, epoll_for(epoll, 0));
-	ASSERT_EQ(1, post(&self->r, 1));
-	EXPECT_EQ(EPOLLIN, epoll_for(epoll, -1));
-	EXPECT_GE(1, extra_edges(epoll));
-	/* The next one is told even if the last one is still there. */
-	ASSERT_EQ(1, post(&self->r, 1));
-	EXPECT_EQ(EPOLLIN, epoll_for(epoll, -1));
-	EXPECT_EQ(0, epoll_for(epoll, 0));
-	consume(&self->r);
-	EXPECT_EQ(0, epoll_for(epoll, 0));
-	ASSERT_EQ(0, send_msg(variant->backend, self->r.fd, 1, 1));
-	EXPECT_EQ(EPOLLIN, epoll_for(epoll, -1));
-	close(epoll);
-}
-
-/*
- * The application has taken all CQEs, and then finds that there was one more
- * than the ring could hold: that must be an edge of its own.
- */
-TEST_F(poll, edge_with_overflow)
-{
-	int epoll = epoll_create1(EPOLL_CLOEXEC);
-
-	ASSERT_EQ(0, add(epoll, self->r.fd, EPOLLIN | EPOLLET));
-	ASSERT_EQ(8, post(&self->r, 8));
-	ASSERT_EQ(8, post(&self->r, 8));
-	EXPECT_EQ(EPOLLIN, epoll_for(epoll, -1));
-	EXPECT_GE(1, extra_edges(epoll));
-	ring_nop(&self->r, 8);
-	ASSERT_EQ(1, ring_enter(&self->r, ring_flush(&self->r), 0, 0));
-	consume(&self->r);
-	EXPECT_EQ(EPOLLIN, epoll_for(epoll, 5000));
-	ASSERT_EQ(0, ring_enter(&self->r, 0, 0, IORING_ENTER_GETEVENTS));
-	EXPECT_EQ(1, ring_ready(&self->r));
-	EXPECT_EQ(EPOLLIN, epoll_for(epoll, 5000));
-	close(epoll);
-}
-
-TEST_F(poll, one_shot)
-{
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLONESHOT };
-	int epoll = epoll_create1(EPOLL_CLOEXEC);
-
-	ASSERT_EQ(0, add(epoll, self->r.fd, EPOLLIN | EPOLLONESHOT));
-	ASSERT_EQ(1, post(&self->r, 1));
-	EXPECT_EQ(EPOLLIN, epoll_for(epoll, -1));
-	ASSERT_EQ(1, post(&self->r, 1));
-	EXPECT_EQ(0, epoll_for(epoll, 20));
-	ASSERT_EQ(0, epoll_ctl(epoll, EPOLL_CTL_MOD, self->r.fd, &ev));
-	EXPECT_EQ(EPOLLIN, epoll_for(epoll, -1));
-	close(epoll);
-}
-
-TEST_F(poll, nested)
-{
-	int inner = epoll_create1(EPOLL_CLOEXEC), outer = epoll_create1(EPOLL_CLOEXEC);
-	struct pollfd pfd = { .fd = outer, .events = POLLIN };
-
-	ASSERT_EQ(0, add(inner, self->r.fd, EPOLLIN));
-	ASSERT_EQ(0, add(outer, inner, EPOLLIN));
-	EXPECT_EQ(0, epoll_for(outer, 0));
-	EXPECT_EQ(0, poll(&pfd, 1, 0));
-	ASSERT_EQ(1, post(&self->r, 1));
-	EXPECT_EQ(1, poll(&pfd, 1, -1));
-	EXPECT_EQ(EPOLLIN, epoll_for(outer, -1));
-	EXPECT_EQ(EPOLLIN, epoll_for(inner, -1));
-	consume(&self->r);
-	EXPECT_EQ(0, epoll_for(outer, 20));
-	/* Both at the same time. */
-	ASSERT_EQ(0, add(outer, self->r.fd, EPOLLIN | EPOLLOUT));
-	EXPECT_EQ(EPOLLOUT, epoll_for(outer, 0));
-	close(inner);
-	close(outer);
-}
-
-/* A closed ring is taken out of every epoll. */
-TEST_F(poll, closed)
-{
-	int epoll = epoll_create1(EPOLL_CLOEXEC);
-	struct ring r;
-
-	ASSERT_EQ(0, ring_init(&r, variant->backend, 8, variant->flags));
-	ASSERT_EQ(0, add(epoll, r.fd, EPOLLIN));
-	ASSERT_EQ(1, post(&r, 1));
-	EXPECT_EQ(EPOLLIN, epoll_for(epoll, -1));
-	ring_exit(&r);
-	EXPECT_EQ(0, epoll_for(epoll, 0));
-	close(epoll);
-}
-
-/* A native ring polls this one. */
 TEST_F(poll, native_poll_request)
 {
-	struct io_uring_sqe *sqe;
 	struct io_uring_cqe cqe;
-	struct ring n;
+	struct ring n, r[8];
 	int i, ret;
 
 	ASSERT_EQ(0, ring_init(&n, NATIVE, 8, 0));
 	for (i = 0; i < 3; i++) {
-		sqe = ring_sqe(&n);
-		sqe->opcode = IORING_OP_POLL_ADD;
-		sqe->fd = self->r.fd;
-		sqe->poll32_events = POLLIN;
-		ASSERT_EQ(1, ring_submit(&n, 0));
+		ASSERT_EQ(0, poll_add(&n, self->r.fd));
 		EXPECT_EQ(0, ring_ready(&n));
 		ret = i ? send_msg(variant->backend, self->r.fd, 1, 1) : post(&self->r, 1) - 1;
 		ASSERT_EQ(0, ret);
@@ -435,6 +314,20 @@ TEST_F(poll, native_poll_request)
 		ASSERT_EQ(0, ring_enter(&self->r, 0, 1, IORING_ENTER_GETEVENTS));
 		consume(&self->r);
 	}
+	/* Rings that nobody has polled before. */
+	for (i = 0; i < 8; i++) {
+		ASSERT_EQ(0, ring_init(&r[i], variant->backend, 8, variant->flags));
+		ASSERT_EQ(0, poll_add(&n, r[i].fd));
+		EXPECT_EQ(WRITE, poll_now(&r[i]));
+	}
+	ASSERT_EQ(0, ring_enter(&n, 0, 0, IORING_ENTER_GETEVENTS));
+	EXPECT_EQ(0, ring_ready(&n));
+	for (i = 0; i < 8; i++)
+		ASSERT_EQ(1, post(&r[i], 1));
+	ASSERT_EQ(0, ring_enter(&n, 0, 8, IORING_ENTER_GETEVENTS));
+	EXPECT_EQ(8, ring_ready(&n));
+	for (i = 0; i < 8; i++)
+		ring_exit(&r[i]);
 	ring_exit(&n);
 }
 
@@ -454,52 +347,6 @@ TEST_F(poll, disabled_ring)
 	for (i = 0; i < 5; i++)
 		EXPECT_EQ(POLLIN, poller_join(&p[i]));
 	ring_exit(&r);
-}
-
-/* Edges are not lost while CQEs come and go. */
-struct flow {
-	struct ring *r;
-	unsigned int nr;
-	int error;
-};
-
-static void *flow(void *arg)
-{
-	struct flow *f = arg;
-	unsigned int i;
-
-	for (i = 0; i < f->nr; i++)
-		if (send_msg(f->r->backend, f->r->fd, i, i))
-			f->error = 1;
-	return NULL;
-}
-
-TEST_F(poll, no_edge_is_lost)
-{
-	struct flow f = { .r = &self->r, .nr = 3000 };
-	int epoll = epoll_create1(EPOLL_CLOEXEC);
-	struct io_uring_cqe cqe;
-	unsigned int next = 0;
-	pthread_t thread;
-
-	ASSERT_EQ(0, add(epoll, self->r.fd, EPOLLIN | EPOLLET));
-	ASSERT_EQ(0, pthread_create(&thread, NULL, flow, &f));
-	while (next < f.nr) {
-		unsigned int before;
-
-		ASSERT_EQ(EPOLLIN, epoll_for(epoll, 10000));
-		do {
-			before = next;
-			ASSERT_EQ(0, ring_enter(&self->r, 0, 0, IORING_ENTER_GETEVENTS));
-			while (ring_cqe(&self->r, &cqe)) {
-				ASSERT_EQ(next, cqe.user_data);
-				next++;
-			}
-		} while (before != next);
-	}
-	ASSERT_EQ(0, pthread_join(thread, NULL));
-	EXPECT_EQ(0, f.error);
-	close(epoll);
 }
 
 TEST_HARNESS_MAIN
