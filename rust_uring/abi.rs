@@ -17,6 +17,7 @@ use kernel::prelude::*;
 
 pub(crate) use c::{
     io_uring_clock_register as ClockRegister,
+    io_uring_clone_buffers as CloneBuffers,
     io_uring_getevents_arg as GeteventsArg,
     io_uring_mem_region_reg as MemRegionReg,
     io_uring_params as Params,
@@ -26,7 +27,9 @@ pub(crate) use c::{
     io_uring_query_scq as QueryScq,
     io_uring_reg_wait as RegWait,
     io_uring_region_desc as RegionDesc,
+    io_uring_rsrc_register as RsrcRegister,
     io_uring_rsrc_update as RsrcUpdate,
+    io_uring_rsrc_update2 as RsrcUpdate2,
     rust_uring_enter as EnterArg,
     rust_uring_register as RegisterArg,
     rust_uring_setup as SetupArg, //
@@ -353,6 +356,18 @@ pub(crate) mod nop {
 pub(crate) mod reg {
     use crate::sys::abi_types as c;
 
+    pub(crate) const BUFFERS: u32 = c::io_uring_register_op_IORING_REGISTER_BUFFERS;
+    pub(crate) const UNREGISTER_BUFFERS: u32 = c::io_uring_register_op_IORING_UNREGISTER_BUFFERS;
+    pub(crate) const FILES: u32 = c::io_uring_register_op_IORING_REGISTER_FILES;
+    pub(crate) const UNREGISTER_FILES: u32 = c::io_uring_register_op_IORING_UNREGISTER_FILES;
+    pub(crate) const FILES_UPDATE: u32 = c::io_uring_register_op_IORING_REGISTER_FILES_UPDATE;
+    pub(crate) const FILES2: u32 = c::io_uring_register_op_IORING_REGISTER_FILES2;
+    pub(crate) const FILES_UPDATE2: u32 = c::io_uring_register_op_IORING_REGISTER_FILES_UPDATE2;
+    pub(crate) const BUFFERS2: u32 = c::io_uring_register_op_IORING_REGISTER_BUFFERS2;
+    pub(crate) const BUFFERS_UPDATE: u32 = c::io_uring_register_op_IORING_REGISTER_BUFFERS_UPDATE;
+    pub(crate) const FILE_ALLOC_RANGE: u32 =
+        c::io_uring_register_op_IORING_REGISTER_FILE_ALLOC_RANGE;
+    pub(crate) const CLONE_BUFFERS: u32 = c::io_uring_register_op_IORING_REGISTER_CLONE_BUFFERS;
     pub(crate) const EVENTFD: u32 = c::io_uring_register_op_IORING_REGISTER_EVENTFD;
     pub(crate) const UNREGISTER_EVENTFD: u32 = c::io_uring_register_op_IORING_UNREGISTER_EVENTFD;
     pub(crate) const EVENTFD_ASYNC: u32 = c::io_uring_register_op_IORING_REGISTER_EVENTFD_ASYNC;

@@ -20,9 +20,18 @@ use crate::{
         SetupFlag,
         SetupFlags, //
     },
+    buffers::{
+        self,
+        Buffer,
+        Folios, //
+    },
     complete,
     cq::Cq,
     eventfd::RingEventFd,
+    files::{
+        self,
+        FileTable, //
+    },
     globals::{
         Globals,
         RingSlot, //
@@ -34,7 +43,9 @@ use crate::{
     },
     restriction::Restrictions,
     ring::Rings,
+    rsrc::Table,
     sys::{
+        locked_rc::Key,
         mpsc::{
             Fifo,
             Inbox, //
@@ -62,6 +73,7 @@ use crate::{
 use kernel::{
     c_str,
     impl_has_work,
+    mm::Mm,
     new_mutex,
     new_work,
     prelude::*,
@@ -107,6 +119,14 @@ pub(crate) struct State {
     pub(crate) waiters: u32,
     /// Registered credentials.
     pub(crate) personalities: Personalities,
+    /// The right to take and give back references to registered resources.
+    pub(crate) key: Key,
+    /// Registered files.
+    pub(crate) files: FileTable,
+    /// Registered buffers.
+    pub(crate) buffers: Table<Arc<Buffer>>,
+    /// Large folios that they are in.
+    pub(crate) folios: Folios,
     /// What the ring may be used for.
     pub(crate) restrictions: Restrictions,
     /// The eventfd to signal; the same as in [`RingCtx::eventfd`].
@@ -184,6 +204,8 @@ pub(crate) struct RingCtx {
 
     /// Whom pinned memory is charged to; `None` for those who may lock any amount.
     pub(crate) user: Option<Arc<User>>,
+    /// The address space that pinned memory is shown with. It may be empty already.
+    pub(crate) mm: ARef<Mm>,
     /// The module.
     pub(crate) globals: Arc<Globals>,
     /// The ring's place in its user's share.
@@ -201,6 +223,7 @@ impl RingCtx {
         rings: Arc<Rings>,
         restrictions: Restrictions,
         user: Option<Arc<User>>,
+        mm: ARef<Mm>,
         globals: Arc<Globals>,
         slot: RingSlot,
     ) -> impl PinInit<Self, Error> {
@@ -218,6 +241,10 @@ impl RingCtx {
             local: Fifo::new(),
             waiters: 0,
             personalities: Personalities::new(),
+            key: Key::new(),
+            files: FileTable::none(),
+            buffers: Table::none(),
+            folios: Folios::new(),
             restrictions,
             eventfd: None,
             restarts: Restarts::new(),
@@ -245,6 +272,7 @@ impl RingCtx {
             boottime: Atomic::new(false),
             restarting: Atomic::new(false),
             user,
+            mm,
             globals,
             slot,
             runner <- workqueue::Task::new(c_str!("RingCtx::runner"), static_lock_class!()),
@@ -393,6 +421,8 @@ impl WorkItem for Ring {
             {
                 let mut state = this.ctx.state.lock();
                 complete::cancel_all(&this.ctx, &mut state);
+                files::drop_all(&this.ctx, &mut state);
+                buffers::drop_all(&this.ctx, &mut state);
                 state.cq.drop_overflow();
                 state.cache.clear();
             }

@@ -9,15 +9,19 @@ mod probe;
 mod query;
 mod region;
 mod resize;
+mod rsrc;
 
 use crate::{
     abi::reg,
+    buffers,
     ctx::{
         Ctx,
         State, //
     },
     eventfd,
+    files,
     globals::Globals,
+    register::rsrc::Kind,
     restriction,
     ring_fds,
     sys::{
@@ -69,20 +73,40 @@ impl Call {
 /// `EEXIST` for a task that may not, `EACCES` if the ring's restrictions do not allow it, `EINVAL` for
 /// an opcode that the module does not have; else see the handlers. Context: may sleep.
 pub(crate) fn register(ctx: &Ctx, call: &Call) -> Result<i32> {
-    let state = &mut *ctx.state.lock();
+    let mut guard = ctx.state.lock();
     // A ring that is not enabled yet is bound to nobody.
     if ctx.submitter().is_some() && !ctx.may_submit() {
         return Err(EEXIST);
     }
-    state
-        .restrictions
-        .check_register(call.opcode, ctx.is_disabled())?;
-    handle(ctx, state, call)
+    guard.restrictions.check_register(call.opcode, ctx.is_disabled())?;
+    if call.opcode == reg::CLONE_BUFFERS {
+        drop(guard);
+        return rsrc::clone_buffers(ctx, call.array(1)?);
+    }
+    handle(ctx, &mut guard, call)
 }
 
 /// The table.
 fn handle(ctx: &Ctx, state: &mut State, call: &Call) -> Result<i32> {
     match call.opcode {
+        reg::BUFFERS if call.arg == 0 => Err(EFAULT),
+        reg::BUFFERS => buffers::register(ctx, state, call.arg, 0, call.nr_args),
+        reg::BUFFERS2 => rsrc::register(ctx, state, call, Kind::Buffers),
+        reg::BUFFERS_UPDATE => rsrc::update(ctx, state, call, Kind::Buffers),
+        reg::UNREGISTER_BUFFERS => {
+            call.nothing()?;
+            buffers::unregister(ctx, state)
+        }
+        reg::FILES if call.arg == 0 => Err(EFAULT),
+        reg::FILES => files::register(ctx, state, call.arg, 0, call.nr_args),
+        reg::FILES2 => rsrc::register(ctx, state, call, Kind::Files),
+        reg::FILES_UPDATE => rsrc::update_files(ctx, state, call),
+        reg::FILES_UPDATE2 => rsrc::update(ctx, state, call, Kind::Files),
+        reg::UNREGISTER_FILES => {
+            call.nothing()?;
+            files::unregister(ctx, state)
+        }
+        reg::FILE_ALLOC_RANGE => files::alloc_range(state, call.array(0)?),
         reg::EVENTFD => eventfd::register(ctx, state, call.number(1)?, false),
         reg::EVENTFD_ASYNC => eventfd::register(ctx, state, call.number(1)?, true),
         reg::UNREGISTER_EVENTFD => {

@@ -8,6 +8,7 @@
 #![crate_name = "rust_uring"]
 
 mod abi;
+mod buffers;
 mod complete;
 mod cq;
 mod ctx;
@@ -15,6 +16,7 @@ mod device;
 mod enter;
 mod eventfd;
 mod fdinfo;
+mod files;
 mod globals;
 mod op;
 mod personality;
@@ -23,6 +25,7 @@ mod request;
 mod restriction;
 mod ring;
 mod ring_fds;
+mod rsrc;
 mod setup;
 mod submit;
 mod sys;

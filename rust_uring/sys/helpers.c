@@ -4,7 +4,9 @@
 #include <linux/compat.h>
 #include <linux/hrtimer.h>
 #include <linux/io_uring_types.h>
+#include <linux/magic.h>
 #include <linux/mman.h>
+#include <linux/net.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/signal.h>
@@ -169,6 +171,11 @@ void uring_unaccount_pages(struct user_struct *user, unsigned long nr)
 	atomic_long_sub(nr, &user->locked_vm);
 }
 
+void uring_account_pinned(struct mm_struct *mm, long nr)
+{
+	atomic64_add(nr, &mm->pinned_vm);
+}
+
 const struct cred *uring_get_cred(void)
 {
 	return get_current_cred();
@@ -212,6 +219,41 @@ bool uring_pages_linear(struct page **pages, unsigned int nr)
 	return true;
 }
 
+/*
+ * Are these pages contiguous within folios that all have one size, and are
+ * those but the first and the last in it as a whole? Tells the size, and the
+ * index of the first page in its folio.
+ */
+bool uring_pages_in_folios(struct page **pages, unsigned int nr, unsigned int *shift,
+			   unsigned long *first)
+{
+	struct folio *folio = page_folio(pages[0]);
+	unsigned long per_folio = folio_nr_pages(folio);
+	unsigned int i;
+
+	*shift = folio_shift(folio);
+	*first = folio_page_idx(folio, pages[0]);
+	for (i = 1; i < nr; i++) {
+		if (page_folio(pages[i]) == folio && pages[i] == pages[i - 1] + 1)
+			continue;
+		/* The next folio: this one ends at its end, that one begins at its beginning. */
+		if (folio_page_idx(folio, pages[i - 1]) != per_folio - 1)
+			return false;
+		folio = page_folio(pages[i]);
+		if (folio_nr_pages(folio) != per_folio || folio_page_idx(folio, pages[i]))
+			return false;
+	}
+	return true;
+}
+
+struct folio *uring_page_folio(struct page *page, unsigned long *pages)
+{
+	struct folio *folio = page_folio(page);
+
+	*pages = folio_nr_pages(folio);
+	return folio;
+}
+
 void *uring_vmap(struct page **pages, unsigned int nr)
 {
 	return vmap(pages, nr, VM_MAP, PAGE_KERNEL);
@@ -245,6 +287,27 @@ struct pid *uring_current_pid(void)
 unsigned long uring_get_unmapped_area(unsigned long len, unsigned long flags)
 {
 	return mm_get_unmapped_area(NULL, 0, len, 0, flags | MAP_SHARED);
+}
+
+/* The core offers io_is_uring_fops() to itself only; the name is in the dentry. */
+bool uring_file_is_native_ring(struct file *file)
+{
+	const struct dentry *dentry = file->f_path.dentry;
+
+	return dentry->d_sb->s_magic == ANON_INODE_FS_MAGIC &&
+	       !strcmp(dentry->d_name.name, "[io_uring]");
+}
+
+bool uring_file_is_unix_socket(struct file *file)
+{
+	struct socket *sock = sock_from_file(file);
+
+	return sock && sock->ops && sock->ops->family == AF_UNIX;
+}
+
+unsigned long uring_nofile_limit(void)
+{
+	return rlimit(RLIMIT_NOFILE);
 }
 
 bool uring_task_restricted(void)

@@ -63,6 +63,8 @@ struct user_struct *uring_get_user(void);
 int uring_account_pages(struct user_struct *user, unsigned long nr);
 void uring_unaccount_pages(struct user_struct *user, unsigned long nr);
 
+void uring_account_pinned(struct mm_struct *mm, long nr);
+
 /* Credentials */
 const struct cred *uring_get_cred(void);
 
@@ -72,6 +74,9 @@ void uring_put_page(struct page *page);
 void *uring_page_address(struct page *page);
 struct page *uring_page_at(struct page *page, unsigned long nr);
 bool uring_pages_linear(struct page **pages, unsigned int nr);
+bool uring_pages_in_folios(struct page **pages, unsigned int nr, unsigned int *shift,
+			   unsigned long *first);
+struct folio *uring_page_folio(struct page *page, unsigned long *pages);
 void *uring_vmap(struct page **pages, unsigned int nr);
 void uring_vunmap(void *addr);
 void uring_vma_set_flags(struct vm_area_struct *vma, unsigned long flags);
@@ -99,6 +104,11 @@ bool uring_task_may_restrict(void);
 int uring_task_restrictions(struct uring_restrictions *out);
 int uring_restrict_task(const struct uring_restrictions *in);
 u32 uring_exec_id(void);
+
+/* Files */
+bool uring_file_is_native_ring(struct file *file);
+bool uring_file_is_unix_socket(struct file *file);
+unsigned long uring_nofile_limit(void);
 
 /* eventfd */
 bool uring_eventfd_signal_allowed(void);
