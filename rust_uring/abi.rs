@@ -250,15 +250,17 @@ impl EnterFlags {
 /// `IOSQE_*`, the flags that every SQE can have.
 pub(crate) mod sqe {
     pub(crate) const FIXED_FILE: u8 = 1 << 0;
+    pub(crate) const ASYNC: u8 = 1 << 4;
     pub(crate) const CQE_SKIP_SUCCESS: u8 = 1 << 6;
     pub(crate) const BUFFER_SELECT: u8 = 1 << 5;
 
     /// Flags that are there. Links, drain and forced async arrive with the places where a request
     /// can wait; until then they are refused as by an old kernel.
-    pub(crate) const SUPPORTED: u8 = FIXED_FILE | CQE_SKIP_SUCCESS;
+    pub(crate) const SUPPORTED: u8 = FIXED_FILE | ASYNC | CQE_SKIP_SUCCESS;
 }
 
 static_assert!(sqe::FIXED_FILE as u32 == 1 << c::io_uring_sqe_flags_bit_IOSQE_FIXED_FILE_BIT);
+static_assert!(sqe::ASYNC as u32 == 1 << c::io_uring_sqe_flags_bit_IOSQE_ASYNC_BIT);
 static_assert!(sqe::BUFFER_SELECT as u32 == 1 << c::io_uring_sqe_flags_bit_IOSQE_BUFFER_SELECT_BIT);
 static_assert!(
     sqe::CQE_SKIP_SUCCESS as u32 == 1 << c::io_uring_sqe_flags_bit_IOSQE_CQE_SKIP_SUCCESS_BIT
@@ -332,6 +334,14 @@ pub(crate) mod ioctl {
 pub(crate) mod op {
     use crate::sys::abi_types as c;
 
+    pub(crate) const READV: u8 = c::io_uring_op_IORING_OP_READV as u8;
+    pub(crate) const WRITEV: u8 = c::io_uring_op_IORING_OP_WRITEV as u8;
+    pub(crate) const FSYNC: u8 = c::io_uring_op_IORING_OP_FSYNC as u8;
+    pub(crate) const READ_FIXED: u8 = c::io_uring_op_IORING_OP_READ_FIXED as u8;
+    pub(crate) const WRITE_FIXED: u8 = c::io_uring_op_IORING_OP_WRITE_FIXED as u8;
+    pub(crate) const FALLOCATE: u8 = c::io_uring_op_IORING_OP_FALLOCATE as u8;
+    pub(crate) const READ: u8 = c::io_uring_op_IORING_OP_READ as u8;
+    pub(crate) const WRITE: u8 = c::io_uring_op_IORING_OP_WRITE as u8;
     pub(crate) const NOP: u8 = c::io_uring_op_IORING_OP_NOP as u8;
     pub(crate) const MSG_RING: u8 = c::io_uring_op_IORING_OP_MSG_RING as u8;
     pub(crate) const NOP128: u8 = c::io_uring_op_IORING_OP_NOP128 as u8;

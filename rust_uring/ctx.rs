@@ -68,7 +68,11 @@ use crate::{
         wait::WaitQueue,
         workqueue, //
     },
-    wait::Restarts, //
+    wait::Restarts,
+    worker::{
+        Pool,
+        PoolUser, //
+    }, //
 };
 use kernel::{
     c_str,
@@ -115,10 +119,14 @@ pub(crate) struct State {
     /// Requests that completed in the submitter's own context but not inline: they are posted at
     /// the end of the submission.
     pub(crate) local: Fifo<Request>,
+    /// One of the CQEs that were posted since the last look is that of a request that a worker ran.
+    pub(crate) from_worker: bool,
     /// Tasks that are about to sleep, or sleep, in [`RingCtx::cq_wait`].
     pub(crate) waiters: u32,
     /// Registered credentials.
     pub(crate) personalities: Personalities,
+    /// Its share in the workers of the processes that submit to it.
+    pub(crate) pools: KVec<PoolUser>,
     /// The right to take and give back references to registered resources.
     pub(crate) key: Key,
     /// Registered files.
@@ -133,6 +141,21 @@ pub(crate) struct State {
     pub(crate) eventfd: Option<Arc<RingEventFd>>,
     /// Waits that return to user space for a moment and come back.
     pub(crate) restarts: Restarts,
+}
+
+impl State {
+    /// The current process' pool of workers. `ENOMEM`, `EOPNOTSUPP`.
+    pub(crate) fn pool(&mut self, ctx: &Ctx) -> Result<Arc<Pool>> {
+        if let Some(user) = self.pools.iter().find(|user| user.pool().is_current()) {
+            return Ok(user.pool().clone());
+        }
+        // As natively: the queue depth, or four for each CPU, whatever is less.
+        let bounded = self.rings.sq_entries.min(4 * kernel::cpu::nr_cpu_ids());
+        let user = PoolUser::join(&ctx.globals, bounded)?;
+        let pool = user.pool().clone();
+        self.pools.push(user, GFP_KERNEL_ACCOUNT)?;
+        Ok(pool)
+    }
 }
 
 /// What `mmap(2)` finds; protected by `mmap_lock`.
@@ -239,8 +262,10 @@ impl RingCtx {
             cq: Cq::new(flags, limits.overflow),
             cache: Cache::new(limits.requests),
             local: Fifo::new(),
+            from_worker: false,
             waiters: 0,
             personalities: Personalities::new(),
+            pools: KVec::new(),
             key: Key::new(),
             files: FileTable::none(),
             buffers: Table::none(),
@@ -420,6 +445,9 @@ impl WorkItem for Ring {
         loop {
             {
                 let mut state = this.ctx.state.lock();
+                for user in state.pools.iter() {
+                    user.pool().cancel_ring(&this.ctx);
+                }
                 complete::cancel_all(&this.ctx, &mut state);
                 files::drop_all(&this.ctx, &mut state);
                 buffers::drop_all(&this.ctx, &mut state);

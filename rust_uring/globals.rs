@@ -10,7 +10,8 @@ use crate::{
     sys::{
         cred,
         workqueue::OwnedQueue, //
-    }, //
+    },
+    worker::Pools, //
 };
 use kernel::{
     new_mutex,
@@ -29,6 +30,8 @@ pub(crate) struct Limits {
     pub(crate) rings_per_user: u32,
     /// Requests that one ring may have.
     pub(crate) requests: u32,
+    /// Workers of each class that one process may have.
+    pub(crate) workers: u32,
     /// CQEs that the overflow list of one ring may hold.
     pub(crate) overflow: usize,
 }
@@ -65,6 +68,9 @@ pub(crate) struct Globals {
     pub(crate) gate: Gate,
     /// Where rings are taken down and completion lists are run.
     pub(crate) queue: OwnedQueue,
+    /// Workers of processes.
+    #[pin]
+    pub(crate) pools: Pools,
     /// Registered rings of threads.
     #[pin]
     pub(crate) ring_fds: RingFds,
@@ -82,6 +88,7 @@ impl Globals {
                 limits,
                 gate,
                 queue,
+                pools <- Pools::new(),
                 ring_fds <- RingFds::new(),
                 rings <- new_mutex!(RBTree::new(), "Globals::rings"),
             }),

@@ -30,6 +30,7 @@ mod setup;
 mod submit;
 mod sys;
 mod wait;
+mod worker;
 
 use crate::{
     device::UringDevice,
@@ -72,6 +73,10 @@ module! {
             default: 131072,
             description: "Requests that one ring may have",
         },
+        max_workers: u32 {
+            default: 256,
+            description: "Workers of each class that one process may have",
+        },
         max_overflow: u32 {
             default: 262144,
             description: "CQEs that one ring keeps when its CQ is full",
@@ -92,6 +97,7 @@ impl kernel::InPlaceModule for RustUring {
         let limits = Limits {
             rings_per_user: module_parameters::max_rings.value(),
             requests: module_parameters::max_requests.value(),
+            workers: module_parameters::max_workers.value(),
             // CAST: Widening.
             overflow: module_parameters::max_overflow.value() as usize,
         };

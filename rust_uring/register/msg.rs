@@ -16,7 +16,6 @@ use crate::{
         Ring, //
     },
     globals::Globals,
-    op::Op,
     request::Request,
     ring::Cqe,
     sys::{
@@ -74,13 +73,8 @@ fn data(ctx: &Ctx, sqe: &Sqe) -> Result {
         return Err(EINVAL);
     }
     if ctx.defers() {
-        let message = Request {
-            cqe,
-            extra: [0; 2],
-            skip_success: false,
-            op: Op::Message,
-            _ctx: ctx.get(),
-        };
+        let mut message = Request::new(ctx.get());
+        message.cqe = cqe;
         complete::push(ctx, Linked::new(message, GFP_KERNEL_ACCOUNT)?, true);
         return Ok(());
     }

@@ -15,6 +15,8 @@
 #include <linux/percpu-refcount.h>
 #include <linux/pid.h>
 #include <linux/poll.h>
+#include <linux/sched/vhost_task.h>
+#include <linux/uio.h>
 #include <linux/sched.h>
 #include <linux/sched/user.h>
 #include <linux/wait.h>
@@ -109,6 +111,57 @@ u32 uring_exec_id(void);
 bool uring_file_is_native_ring(struct file *file);
 bool uring_file_is_unix_socket(struct file *file);
 unsigned long uring_nofile_limit(void);
+
+bool uring_file_nowait(struct file *file);
+bool uring_file_can_poll(struct file *file);
+bool uring_file_polls(struct file *file, unsigned int mask);
+bool uring_file_is_reg(struct file *file);
+bool uring_file_is_blk(struct file *file);
+bool uring_file_is_stream(struct file *file);
+bool uring_file_async_write(struct file *file);
+bool uring_file_parallel_dio(struct file *file);
+void uring_fsnotify_access(struct file *file);
+void uring_fsnotify_modify(struct file *file);
+
+/* kiocb and iov_iter */
+int uring_kiocb_init(struct kiocb *kiocb, struct file *file, s64 pos, u16 ioprio, u8 stream,
+		     int rwf, bool write);
+bool uring_kiocb_flag(struct kiocb *kiocb, int flag);
+void uring_kiocb_set_nowait(struct kiocb *kiocb, bool on);
+bool uring_kiocb_start_write(struct kiocb *kiocb);
+void uring_kiocb_end_write(struct kiocb *kiocb);
+long uring_kiocb_read(struct kiocb *kiocb, struct iov_iter *iter, u64 addr);
+long uring_kiocb_write(struct kiocb *kiocb, struct iov_iter *iter, u64 addr);
+int uring_iter_ubuf(struct iov_iter *iter, bool write, u64 addr, size_t len);
+int uring_iter_iovec(struct iov_iter *iter, bool write, const struct iovec *iov,
+		     unsigned long nr, size_t len);
+bool uring_access_ok(u64 addr, size_t len);
+void uring_iter_bvec(struct iov_iter *iter, bool write, const struct bio_vec *bvec,
+		     unsigned long nr, size_t offset, size_t len);
+int uring_check_ioprio(int ioprio);
+u16 uring_current_ioprio(void);
+
+static const int URING_IOCB_DIRECT = IOCB_DIRECT;
+static const int URING_IOCB_NOWAIT = IOCB_NOWAIT;
+static const int URING_IOCB_HIPRI = IOCB_HIPRI;
+static const unsigned int URING_FMODE_READ = (__force unsigned int)FMODE_READ;
+static const unsigned int URING_FMODE_WRITE = (__force unsigned int)FMODE_WRITE;
+static const u64 URING_MAX_RW_COUNT = MAX_RW_COUNT;
+
+/* Credentials of others */
+const struct cred *uring_override_creds(const struct cred *cred);
+void uring_revert_creds(const struct cred *old);
+const struct cred *uring_peek_cred(void);
+
+/* Threads of the calling process that run kernel code */
+bool uring_have_user_workers(void);
+struct vhost_task *uring_worker_create(bool (*fn)(void *data), void (*killed)(void *data),
+				       void *data);
+void uring_worker_start(struct vhost_task *worker);
+void uring_worker_wake(struct vhost_task *worker);
+void uring_worker_stop(struct vhost_task *worker);
+void uring_interrupt_task(struct task_struct *task);
+void uring_clear_notify(void);
 
 /* eventfd */
 bool uring_eventfd_signal_allowed(void);

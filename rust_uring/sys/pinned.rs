@@ -164,6 +164,28 @@ impl PinnedBuffer {
         })
     }
 
+    /// The segments from the one on that byte `start` is in, enough of them for `len` bytes; and where
+    /// in the first one it is. The bytes must be in the buffer.
+    pub(super) fn seek(&self, start: usize, len: usize) -> (&[bindings::bio_vec], usize) {
+        let Some(first) = self.bvecs.first() else {
+            return (&[], 0);
+        };
+        // CAST: Widening.
+        let (first_len, first_offset) = (first.bv_len as usize, first.bv_offset as usize);
+        let mask = (1usize << self.folio_shift) - 1;
+        let (skip, offset) = if start < first_len {
+            (0, start)
+        } else {
+            // All others begin at a folio.
+            let rest = start - first_len;
+            (1 + (rest >> self.folio_shift), rest & mask)
+        };
+        let before = if skip == 0 { first_offset } else { 0 };
+        let count = (before + offset + len + mask) >> self.folio_shift;
+        let segments = self.bvecs.get(skip..).unwrap_or(&[]);
+        (segments.get(..count.min(segments.len())).unwrap_or(&[]), offset)
+    }
+
     /// Where it is in the application, and how long it is.
     pub(crate) fn range(&self) -> (u64, usize) {
         (self.addr, self.len)

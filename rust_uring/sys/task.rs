@@ -82,6 +82,12 @@ pub(crate) fn current_mm() -> Result<ARef<Mm>> {
     Ok(ARef::<Mm>::from(&**mm))
 }
 
+/// Whether it is the current task's address space.
+pub(crate) fn is_current_mm(mm: &Mm) -> bool {
+    let task = kernel::current!();
+    task.mm().is_some_and(|m| core::ptr::eq::<Mm>(&**m, mm))
+}
+
 /// Whether `task` is the current one.
 #[inline]
 pub(crate) fn is_current(task: &Task) -> bool {
