@@ -30,6 +30,7 @@ pub(crate) use c::{
     io_uring_rsrc_register as RsrcRegister,
     io_uring_rsrc_update as RsrcUpdate,
     io_uring_rsrc_update2 as RsrcUpdate2,
+    open_how as OpenHow,
     rust_uring_enter as EnterArg,
     rust_uring_register as RegisterArg,
     rust_uring_setup as SetupArg, //
@@ -340,6 +341,15 @@ pub(crate) mod op {
     pub(crate) const READ_FIXED: u8 = c::io_uring_op_IORING_OP_READ_FIXED as u8;
     pub(crate) const WRITE_FIXED: u8 = c::io_uring_op_IORING_OP_WRITE_FIXED as u8;
     pub(crate) const FALLOCATE: u8 = c::io_uring_op_IORING_OP_FALLOCATE as u8;
+    pub(crate) const SYNC_FILE_RANGE: u8 = c::io_uring_op_IORING_OP_SYNC_FILE_RANGE as u8;
+    pub(crate) const OPENAT: u8 = c::io_uring_op_IORING_OP_OPENAT as u8;
+    pub(crate) const CLOSE: u8 = c::io_uring_op_IORING_OP_CLOSE as u8;
+    pub(crate) const FILES_UPDATE: u8 = c::io_uring_op_IORING_OP_FILES_UPDATE as u8;
+    pub(crate) const STATX: u8 = c::io_uring_op_IORING_OP_STATX as u8;
+    pub(crate) const FADVISE: u8 = c::io_uring_op_IORING_OP_FADVISE as u8;
+    pub(crate) const OPENAT2: u8 = c::io_uring_op_IORING_OP_OPENAT2 as u8;
+    pub(crate) const FIXED_FD_INSTALL: u8 = c::io_uring_op_IORING_OP_FIXED_FD_INSTALL as u8;
+    pub(crate) const FTRUNCATE: u8 = c::io_uring_op_IORING_OP_FTRUNCATE as u8;
     pub(crate) const READ: u8 = c::io_uring_op_IORING_OP_READ as u8;
     pub(crate) const WRITE: u8 = c::io_uring_op_IORING_OP_WRITE as u8;
     pub(crate) const NOP: u8 = c::io_uring_op_IORING_OP_NOP as u8;

@@ -56,10 +56,19 @@ impl Folios {
     }
 
     /// The charge for a folio: the one that there is, or a new one. `ENOMEM`.
-    fn charge(&self, ctx: &Ctx, user: &Arc<User>, folio: usize, pages: usize) -> Result<Arc<Charge>> {
+    fn charge(
+        &self,
+        ctx: &Ctx,
+        user: &Arc<User>,
+        folio: usize,
+        pages: usize,
+    ) -> Result<Arc<Charge>> {
         match self.0.get(&folio) {
             Some((_, charge)) => Ok(charge.clone()),
-            None => Ok(Arc::new(Charge::new(user, Some(&ctx.mm), pages)?, GFP_KERNEL_ACCOUNT)?),
+            None => Ok(Arc::new(
+                Charge::new(user, Some(&ctx.mm), pages)?,
+                GFP_KERNEL_ACCOUNT,
+            )?),
         }
     }
 
@@ -70,7 +79,9 @@ impl Folios {
                 Some((count, _)) => *count += 1,
                 None => {
                     let entry = (1, charge.clone());
-                    if let Err(err) = self.0.try_create_and_insert(*folio, entry, GFP_KERNEL_ACCOUNT)
+                    if let Err(err) =
+                        self.0
+                            .try_create_and_insert(*folio, entry, GFP_KERNEL_ACCOUNT)
                     {
                         self.remove(large.get(..done).unwrap_or(&[]));
                         return Err(err);
@@ -295,7 +306,9 @@ pub(crate) fn clone(
     let result = fill();
     if result.is_ok() {
         // What lies outside of the cloned range stays.
-        for index in (0..dst.buffers.len()).filter(|i| *i < arg.dst_off as usize || *i >= end as usize) {
+        for index in
+            (0..dst.buffers.len()).filter(|i| *i < arg.dst_off as usize || *i >= end as usize)
+        {
             let node = dst.buffers.replace(index, None);
             table.replace(index, node);
         }

@@ -14,6 +14,7 @@ use crate::{
         self,
         SetupFlag, //
     },
+    buffers,
     cq::Posted,
     ctx::{
         Ctx,
@@ -22,7 +23,6 @@ use crate::{
         CHECK_OVERFLOW,
         WAIT_NR_NONE, //
     },
-    buffers,
     eventfd,
     op::Op,
     request::{

@@ -69,7 +69,8 @@ impl RingEventFd {
 /// New CQEs are visible; `from_worker` if one of them is that of a request that a worker ran.
 #[cold]
 pub(crate) fn cqe_posted(ctx: &Ctx, eventfd: &RingEventFd, rings: &Rings, from_worker: bool) {
-    if eventfd.only_async && !from_worker || rings.cq_flags().load() & abi::CQ_EVENTFD_DISABLED != 0 {
+    if eventfd.only_async && !from_worker || rings.cq_flags().load() & abi::CQ_EVENTFD_DISABLED != 0
+    {
         return;
     }
     eventfd.signal(ctx);

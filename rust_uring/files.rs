@@ -77,8 +77,14 @@ impl FileTable {
         if !self.range.contains(&self.hint) {
             self.hint = self.range.start;
         }
-        let from = |start| taken.next_zero_bit(start).filter(|i| self.range.contains(i));
-        from(self.hint).or_else(|| from(self.range.start)).ok_or(ENFILE)
+        let from = |start| {
+            taken
+                .next_zero_bit(start)
+                .filter(|i| self.range.contains(i))
+        };
+        from(self.hint)
+            .or_else(|| from(self.range.start))
+            .ok_or(ENFILE)
     }
 
     fn mark(&mut self, index: usize, is_taken: bool) {
@@ -266,14 +272,34 @@ pub(crate) fn update(
     Ok(nr as i32)
 }
 
-fn update_one(
-    ctx: &Ctx,
-    state: &mut State,
-    index: usize,
-    i: u32,
-    fds: u64,
-    tags: u64,
-) -> Result {
+/// The opcode `FILES_UPDATE` with slots that we choose: their indices are written over the descriptors.
+///
+/// Returns how many were done, or the first one's error: as [`update`], `ENFILE`.
+pub(crate) fn update_free(ctx: &Ctx, state: &mut State, fds: u64, nr: u32) -> Result<i32> {
+    if state.files.len() == 0 {
+        return Err(ENXIO);
+    }
+    for done in 0..nr {
+        let at = fds.wrapping_add(u64::from(done) * size_of::<i32>() as u64);
+        let mut one = || {
+            // CAST: A negative descriptor is one that does not exist.
+            let file = ring_file::fget(uaccess::read::<i32>(at)? as u32)?;
+            let index = install(ctx, state, file, None)?;
+            uaccess::write(at, &index).inspect_err(|_| {
+                // CAST: Not negative.
+                let _ = remove(ctx, state, index as u32);
+            })
+        };
+        if let Err(err) = one() {
+            // CAST: At most `MAX`.
+            return if done > 0 { Ok(done as i32) } else { Err(err) };
+        }
+    }
+    // CAST: At most `MAX`.
+    Ok(nr as i32)
+}
+
+fn update_one(ctx: &Ctx, state: &mut State, index: usize, i: u32, fds: u64, tags: u64) -> Result {
     let tag: u64 = element(tags, i)?;
     let fd: i32 = uaccess::read(fds.wrapping_add(u64::from(i) * size_of::<i32>() as u64))?;
     if (fd == SKIP || fd == -1) && tag != 0 {

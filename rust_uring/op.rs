@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod nop;
+pub(crate) mod open;
 pub(crate) mod rw;
 pub(crate) mod sync;
 
@@ -21,7 +22,10 @@ use crate::{
         Ctx,
         State, //
     },
-    request::ReqBox,
+    request::{
+        ReqBox,
+        Request, //
+    },
     sys::cred, //
 };
 use kernel::prelude::*;
@@ -34,8 +38,14 @@ pub(crate) enum Op {
     Nop(nop::Nop),
     /// Reads and writes
     Rw(rw::Rw),
-    /// `FSYNC`, `SYNC_FILE_RANGE`, `FALLOCATE`
+    /// What is done to a file as a whole
     Sync(sync::Sync),
+    /// `OPENAT` and `OPENAT2`
+    Open(KBox<open::Open>),
+    /// `STATX`
+    Statx(KBox<open::Statx>),
+    /// What is about descriptors and slots
+    Descriptor(open::Descriptor),
 }
 
 /// What became of a request that was tried.
@@ -82,8 +92,8 @@ pub(crate) struct OpInfo {
     pub(crate) buffer_select: bool,
     /// It is about the file that `fd` names.
     pub(crate) needs_file: bool,
-    /// It always blocks.
-    pub(crate) blocks: bool,
+    /// It is about the submitter's descriptors: it is never given to a worker.
+    pub(crate) stays: bool,
 }
 
 /// The table. `None` for opcodes that the module does not have (yet).
@@ -93,16 +103,15 @@ pub(crate) const fn info(opcode: u8) -> Option<OpInfo> {
         ioprio: false,
         buffer_select: false,
         needs_file: false,
-        blocks: false,
+        stays: false,
     };
     const RW: OpInfo = OpInfo {
         ioprio: true,
         needs_file: true,
         ..PLAIN
     };
-    const SYNC: OpInfo = OpInfo {
+    const FILE: OpInfo = OpInfo {
         needs_file: true,
-        blocks: true,
         ..PLAIN
     };
     match opcode {
@@ -117,7 +126,20 @@ pub(crate) const fn info(opcode: u8) -> Option<OpInfo> {
         | abi::op::WRITEV
         | abi::op::READ_FIXED
         | abi::op::WRITE_FIXED => Some(RW),
-        abi::op::FSYNC | abi::op::FALLOCATE => Some(SYNC),
+        abi::op::FSYNC
+        | abi::op::SYNC_FILE_RANGE
+        | abi::op::FALLOCATE
+        | abi::op::FTRUNCATE
+        | abi::op::FADVISE => Some(FILE),
+        abi::op::FIXED_FD_INSTALL => Some(OpInfo {
+            stays: true,
+            ..FILE
+        }),
+        abi::op::CLOSE | abi::op::FILES_UPDATE => Some(OpInfo {
+            stays: true,
+            ..PLAIN
+        }),
+        abi::op::OPENAT | abi::op::OPENAT2 | abi::op::STATX => Some(PLAIN),
         _ => None,
     }
 }
@@ -135,13 +157,23 @@ pub(crate) const fn name(opcode: u8) -> &'static str {
         abi::op::WRITE_FIXED => "WRITE_FIXED",
         abi::op::FSYNC => "FSYNC",
         abi::op::FALLOCATE => "FALLOCATE",
+        abi::op::SYNC_FILE_RANGE => "SYNC_FILE_RANGE",
+        abi::op::FTRUNCATE => "FTRUNCATE",
+        abi::op::FADVISE => "FADVISE",
+        abi::op::OPENAT => "OPENAT",
+        abi::op::OPENAT2 => "OPENAT2",
+        abi::op::CLOSE => "CLOSE",
+        abi::op::STATX => "STATX",
+        abi::op::FILES_UPDATE => "FILES_UPDATE",
+        abi::op::FIXED_FD_INSTALL => "FIXED_FD_INSTALL",
         _ => "INVALID",
     }
 }
 
 /// Checks an SQE and keeps what it says. `EINVAL` and what else the opcode's own file tells.
 #[inline]
-pub(crate) fn prep(state: &State, sqe: &Sqe) -> Result<Op> {
+pub(crate) fn prep(state: &State, req: &mut Request, sqe: &Sqe) -> Result<Op> {
+    let fixed = sqe.flags & abi::sqe::FIXED_FILE != 0;
     match sqe.opcode {
         abi::op::NOP | abi::op::NOP128 => Ok(Op::Nop(nop::prep(state, sqe)?)),
         abi::op::READ
@@ -150,8 +182,12 @@ pub(crate) fn prep(state: &State, sqe: &Sqe) -> Result<Op> {
         | abi::op::WRITEV
         | abi::op::READ_FIXED
         | abi::op::WRITE_FIXED => Ok(Op::Rw(rw::prep(sqe)?)),
-        abi::op::FSYNC | abi::op::FALLOCATE => Ok(Op::Sync(sync::prep(sqe)?)),
-        _ => Err(EINVAL),
+        abi::op::OPENAT | abi::op::OPENAT2 => open::prep_open(req, sqe, fixed),
+        abi::op::STATX => open::prep_statx(req, sqe, fixed),
+        abi::op::CLOSE | abi::op::FIXED_FD_INSTALL | abi::op::FILES_UPDATE => {
+            open::prep_descriptor(req, sqe, fixed)
+        }
+        _ => Ok(Op::Sync(sync::prep(sqe)?)),
     }
 }
 
@@ -161,7 +197,11 @@ pub(crate) fn issue(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
     match &req.op {
         Op::Nop(nop) => nop::issue(ctx, state, *nop, req),
         Op::Rw(_) => issue_rw(ctx, state, req),
-        Op::Sync(_) => Issued::Block(req),
+        Op::Sync(sync) if sync.blocks() => Issued::Block(req),
+        Op::Sync(_) => sync::run(req).into(),
+        Op::Open(_) => open::issue_open(ctx, state, req),
+        Op::Statx(_) => Issued::Block(req),
+        Op::Descriptor(what) => open::issue_descriptor(ctx, state, *what, req),
         Op::Idle => Issued::Done(req),
     }
 }
@@ -189,6 +229,7 @@ pub(crate) fn run_blocking(req: ReqBox) -> Run {
             rw::run(req, held.as_ref().map(|b| &b.memory), false)
         }
         Op::Sync(_) => sync::run(req),
-        Op::Nop(_) | Op::Idle => Run::Done(req),
+        Op::Open(_) | Op::Statx(_) => open::run(req),
+        Op::Nop(_) | Op::Descriptor(_) | Op::Idle => Run::Done(req),
     }
 }

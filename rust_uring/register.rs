@@ -78,7 +78,9 @@ pub(crate) fn register(ctx: &Ctx, call: &Call) -> Result<i32> {
     if ctx.submitter().is_some() && !ctx.may_submit() {
         return Err(EEXIST);
     }
-    guard.restrictions.check_register(call.opcode, ctx.is_disabled())?;
+    guard
+        .restrictions
+        .check_register(call.opcode, ctx.is_disabled())?;
     if call.opcode == reg::CLONE_BUFFERS {
         drop(guard);
         return rsrc::clone_buffers(ctx, call.array(1)?);

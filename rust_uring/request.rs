@@ -8,11 +8,11 @@
 #![forbid(unsafe_code)]
 
 use crate::{
+    buffers::BufferRef,
     ctx::{
         Ctx,
         CtxRef, //
     },
-    buffers::BufferRef,
     files::FileRef,
     op::Op,
     ring::Cqe,
@@ -139,9 +139,15 @@ impl Request {
 
     /// Which threads are to run it.
     pub(crate) fn class(&self) -> Class {
-        match self.file.get() {
-            Some(file) if file::is_reg(file) || file::is_blk(file) => Class::Bounded,
-            _ => Class::Unbounded,
+        let ends = match (&self.op, self.file.get()) {
+            (Op::Open(_) | Op::Statx(_), _) => true,
+            (_, Some(file)) => file::is_reg(file) || file::is_blk(file),
+            _ => false,
+        };
+        if ends {
+            Class::Bounded
+        } else {
+            Class::Unbounded
         }
     }
 

@@ -211,7 +211,7 @@ fn init(
     if sqe.personality != 0 {
         req.creds = Some(state.personalities.get(sqe.personality).ok_or(EINVAL)?);
     }
-    req.op = op::prep(state, sqe)?;
+    req.op = op::prep(state, req, sqe)?;
     if info.needs_file {
         assign_file(state, req, sqe.fd, sqe.flags & abi::sqe::FIXED_FILE != 0)?;
     }
@@ -220,7 +220,7 @@ fn init(
             rw::assign_buffer(state, req, sqe.buf_index)?;
         }
     }
-    if info.blocks || sqe.flags & abi::sqe::ASYNC != 0 {
+    if sqe.flags & abi::sqe::ASYNC != 0 && !info.stays {
         return Ok(How::Worker);
     }
     Ok(How::Here)

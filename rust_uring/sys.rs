@@ -17,6 +17,7 @@ pub(crate) mod iter;
 pub(crate) mod locked_rc;
 pub(crate) mod mpsc;
 pub(crate) mod nospec;
+pub(crate) mod path;
 pub(crate) mod percpu_ref;
 pub(crate) mod pinned;
 pub(crate) mod rcu_cell;

@@ -22,6 +22,7 @@ use crate::{
         self,
         Run, //
     },
+    request::Request, //
     request::{
         After,
         ReqBox, //
@@ -36,7 +37,6 @@ use crate::{
             UserWorker, //
         }, //
     },
-    request::Request, //
 };
 use kernel::{
     mm::Mm,
@@ -241,7 +241,10 @@ impl Pool {
             let req = {
                 let mut queues = self.queues.lock();
                 let of_ring = |req: &Request| ring_key(&req.ctx) == key;
-                queues.classes.iter_mut().find_map(|q| q.waiting.take_first(of_ring))
+                queues
+                    .classes
+                    .iter_mut()
+                    .find_map(|q| q.waiting.take_first(of_ring))
             };
             match req {
                 Some(req) => cancelled(req),
@@ -404,7 +407,9 @@ impl PoolUser {
             return Err(EOPNOTSUPP);
         }
         let unbounded = globals.limits.workers;
-        let pool = globals.pools.join(|mm| Pool::new(mm, bounded.min(unbounded), unbounded))?;
+        let pool = globals
+            .pools
+            .join(|mm| Pool::new(mm, bounded.min(unbounded), unbounded))?;
         Ok(Self {
             pool,
             globals: globals.clone(),

@@ -149,8 +149,8 @@ impl Transfer for Request {
     /// Context: any, also hard interrupt.
     fn done(mut this: KBox<Linked<Self>>, result: isize) {
         let retry = {
-            let again = result == EAGAIN.to_errno() as isize
-                || result == EOPNOTSUPP.to_errno() as isize;
+            let again =
+                result == EAGAIN.to_errno() as isize || result == EOPNOTSUPP.to_errno() as isize;
             let file = this.file.get();
             again && !this.nowait && file.is_some_and(|f| file::is_reg(f) || file::is_blk(f))
         };
@@ -193,7 +193,11 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, nonblock: bool
         return over(req, EBADF.to_errno() as isize);
     };
     let write = rw.write;
-    let mode_ok = if write { file::is_writable(file) } else { file::is_readable(file) };
+    let mode_ok = if write {
+        file::is_writable(file)
+    } else {
+        file::is_readable(file)
+    };
     if !mode_ok {
         return over(req, EBADF.to_errno() as isize);
     }

@@ -66,7 +66,11 @@ pub(crate) fn can_poll(file: &File) -> bool {
 
 /// Whether it is ready now, for reading or for writing.
 pub(crate) fn is_ready(file: &File, write: bool) -> bool {
-    let mask = if write { ffi::URING_EPOLLOUT } else { ffi::URING_EPOLLIN };
+    let mask = if write {
+        ffi::URING_EPOLLOUT
+    } else {
+        ffi::URING_EPOLLIN
+    };
     // SAFETY: The file is open.
     unsafe { ffi::uring_file_polls(file.as_ptr(), mask) }
 }
@@ -137,6 +141,24 @@ pub(crate) fn fsync(file: &File, start: i64, end: i64, data_only: bool) -> Resul
     to_result(unsafe {
         bindings::vfs_fsync_range(file.as_ptr(), start, end, c_int::from(data_only))
     })
+}
+
+/// `sync_file_range(2)`. Context: may sleep.
+pub(crate) fn sync_range(file: &File, offset: i64, len: i64, flags: u32) -> Result {
+    // SAFETY: The file is open.
+    to_result(unsafe { ffi::uring_sync_file_range(file.as_ptr(), offset, len, flags) })
+}
+
+/// `ftruncate(2)`. Context: may sleep.
+pub(crate) fn truncate(file: &File, len: i64) -> Result {
+    // SAFETY: The file is open.
+    to_result(unsafe { ffi::uring_ftruncate(file.as_ptr(), len) })
+}
+
+/// `posix_fadvise(2)`. Context: may sleep.
+pub(crate) fn fadvise(file: &File, offset: i64, len: i64, advice: i32) -> Result {
+    // SAFETY: The file is open.
+    to_result(unsafe { bindings::vfs_fadvise(file.as_ptr(), offset, len, advice) })
 }
 
 /// `fallocate(2)`. Context: may sleep.

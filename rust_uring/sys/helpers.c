@@ -7,6 +7,7 @@
 #include <linux/magic.h>
 #include <linux/mman.h>
 #include <linux/net.h>
+#include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/signal.h>
@@ -424,6 +425,47 @@ void uring_fsnotify_access(struct file *file)
 void uring_fsnotify_modify(struct file *file)
 {
 	fsnotify_modify(file);
+}
+
+/* sync_file_range(), which is not exported. */
+int uring_sync_file_range(struct file *file, s64 offset, s64 len, unsigned int flags)
+{
+	const unsigned int both = SYNC_FILE_RANGE_WRITE_AND_WAIT;
+	const umode_t mode = file_inode(file)->i_mode;
+	s64 end;
+	int ret = 0;
+
+	if (flags & ~(both | SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER))
+		return -EINVAL;
+	if (offset < 0 || check_add_overflow(offset, len, &end) || end < offset)
+		return -EINVAL;
+	end = len ? end - 1 : LLONG_MAX;
+	if (!S_ISREG(mode) && !S_ISBLK(mode) && !S_ISDIR(mode))
+		return -ESPIPE;
+	if (flags & SYNC_FILE_RANGE_WAIT_BEFORE)
+		ret = file_fdatawait_range(file, offset, end);
+	if (ret >= 0 && (flags & SYNC_FILE_RANGE_WRITE)) {
+		if ((flags & both) == both)
+			ret = filemap_fdatawrite_range(file->f_mapping, offset, end);
+		else
+			ret = filemap_flush_range(file->f_mapping, offset, end);
+	}
+	if (ret >= 0 && (flags & SYNC_FILE_RANGE_WAIT_AFTER))
+		ret = file_fdatawait_range(file, offset, end);
+	return ret;
+}
+
+/*
+ * do_ftruncate() is not exported. This is truncate(2) on the file's path, whose
+ * checks (permissions now, security modules) are the stricter ones.
+ */
+int uring_ftruncate(struct file *file, s64 len)
+{
+	if (!S_ISREG(file_inode(file)->i_mode) || !(file->f_mode & FMODE_WRITE) || len < 0)
+		return -EINVAL;
+	if (len > MAX_NON_LFS && !(file->f_flags & O_LARGEFILE))
+		return -EINVAL;
+	return vfs_truncate(&file->f_path, len);
 }
 
 int uring_kiocb_init(struct kiocb *kiocb, struct file *file, s64 pos, u16 ioprio, u8 stream,

@@ -10,6 +10,7 @@
 #include <linux/anon_inodes.h>
 #include <linux/cred.h>
 #include <linux/eventfd.h>
+#include <linux/fdtable.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/percpu-refcount.h>
@@ -122,6 +123,20 @@ bool uring_file_async_write(struct file *file);
 bool uring_file_parallel_dio(struct file *file);
 void uring_fsnotify_access(struct file *file);
 void uring_fsnotify_modify(struct file *file);
+
+int uring_sync_file_range(struct file *file, s64 offset, s64 len, unsigned int flags);
+int uring_ftruncate(struct file *file, s64 len);
+
+/* Paths, from a directory or (NULL) the current one; defined in path.c */
+bool uring_path_cached(struct file *dir, const char *name);
+struct file *uring_open_at(struct file *dir, const char *name, int flags, umode_t mode);
+int uring_statx_at(struct file *dir, const char *name, unsigned int flags, u32 mask,
+		   struct statx *out);
+struct file *uring_fget_path(unsigned int fd);
+
+/* The descriptors of another thread of the process; defined in path.c */
+bool uring_adopt_files(struct task_struct *task);
+void uring_leave_files(void);
 
 /* kiocb and iov_iter */
 int uring_kiocb_init(struct kiocb *kiocb, struct file *file, s64 pos, u16 ioprio, u8 stream,

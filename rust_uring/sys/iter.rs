@@ -80,7 +80,9 @@ impl Segments {
 
     /// Address and length of each piece.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = (u64, usize)> + '_ {
-        self.iov.iter().map(|v| (v.iov_base.addr() as u64, v.iov_len))
+        self.iov
+            .iter()
+            .map(|v| (v.iov_base.addr() as u64, v.iov_len))
     }
 }
 

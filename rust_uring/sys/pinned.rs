@@ -110,7 +110,11 @@ impl PinnedBuffer {
         start.checked_add(rounded).ok_or(EOVERFLOW)?;
         let mut pins = Pins::new(start, len)?;
 
-        let folios = if pins.0.len() > 1 { pins.folios() } else { None };
+        let folios = if pins.0.len() > 1 {
+            pins.folios()
+        } else {
+            None
+        };
         let (shift, first) = folios.unwrap_or((PAGE_SHIFT as u32, 0));
         let size = 1usize << shift;
         let mut offset = (start & !PAGE_MASK) + (first << PAGE_SHIFT);
@@ -127,7 +131,9 @@ impl PinnedBuffer {
             bvecs.push(
                 bindings::bio_vec {
                     // SAFETY: `head` is in a folio of that size; its first page is that many before.
-                    bv_page: unsafe { ffi::uring_page_at(head, 0usize.wrapping_sub(offset >> PAGE_SHIFT)) },
+                    bv_page: unsafe {
+                        ffi::uring_page_at(head, 0usize.wrapping_sub(offset >> PAGE_SHIFT))
+                    },
                     // CAST: At most the size of a folio.
                     bv_len: seg as u32,
                     bv_offset: offset as u32,
@@ -183,7 +189,10 @@ impl PinnedBuffer {
         let before = if skip == 0 { first_offset } else { 0 };
         let count = (before + offset + len + mask) >> self.folio_shift;
         let segments = self.bvecs.get(skip..).unwrap_or(&[]);
-        (segments.get(..count.min(segments.len())).unwrap_or(&[]), offset)
+        (
+            segments.get(..count.min(segments.len())).unwrap_or(&[]),
+            offset,
+        )
     }
 
     /// Where it is in the application, and how long it is.

@@ -60,6 +60,8 @@ pod!(
     c::rust_uring_enter,
     c::rust_uring_register,
     c::rust_uring_setup,
+    c::open_how,
+    c::statx,
 );
 
 /// A user address out of a 64-bit field; on a 64-bit kernel none is cut off.

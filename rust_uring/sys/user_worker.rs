@@ -123,4 +123,3 @@ unsafe extern "C" fn killed<J: Job>(data: *mut kernel::ffi::c_void) {
     // SAFETY: As for `work`.
     unsafe { &*data.cast::<J>() }.killed()
 }
-
