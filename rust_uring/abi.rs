@@ -340,6 +340,8 @@ pub(crate) mod op {
     pub(crate) const FSYNC: u8 = c::io_uring_op_IORING_OP_FSYNC as u8;
     pub(crate) const READ_FIXED: u8 = c::io_uring_op_IORING_OP_READ_FIXED as u8;
     pub(crate) const WRITE_FIXED: u8 = c::io_uring_op_IORING_OP_WRITE_FIXED as u8;
+    pub(crate) const READV_FIXED: u8 = c::io_uring_op_IORING_OP_READV_FIXED as u8;
+    pub(crate) const WRITEV_FIXED: u8 = c::io_uring_op_IORING_OP_WRITEV_FIXED as u8;
     pub(crate) const FALLOCATE: u8 = c::io_uring_op_IORING_OP_FALLOCATE as u8;
     pub(crate) const SYNC_FILE_RANGE: u8 = c::io_uring_op_IORING_OP_SYNC_FILE_RANGE as u8;
     pub(crate) const OPENAT: u8 = c::io_uring_op_IORING_OP_OPENAT as u8;
@@ -404,6 +406,8 @@ pub(crate) mod reg {
     pub(crate) const RESIZE_RINGS: u32 = c::io_uring_register_op_IORING_REGISTER_RESIZE_RINGS;
     pub(crate) const MEM_REGION: u32 = c::io_uring_register_op_IORING_REGISTER_MEM_REGION;
     pub(crate) const QUERY: u32 = c::io_uring_register_op_IORING_REGISTER_QUERY;
+    pub(crate) const IOWQ_MAX_WORKERS: u32 =
+        c::io_uring_register_op_IORING_REGISTER_IOWQ_MAX_WORKERS;
     /// One more than the last opcode that 7.3 knows.
     pub(crate) const LAST: u32 = c::io_uring_register_op_IORING_REGISTER_LAST;
     /// Added to the opcode when `fd` is a registered index.

@@ -209,12 +209,17 @@ pub(crate) fn unregister(ctx: &Ctx, state: &mut State) -> Result<i32> {
 
 /// Empties the table and forgets it.
 pub(crate) fn drop_all(ctx: &Ctx, state: &mut State) {
-    for index in (0..state.buffers.len()).rev() {
-        if let Some(node) = state.buffers.replace(index, None) {
+    let table = core::mem::replace(&mut state.buffers, Table::none());
+    empty(ctx, state, table);
+}
+
+/// Gives back what is in a table.
+fn empty(ctx: &Ctx, state: &mut State, mut table: Table<Arc<Buffer>>) {
+    for index in (0..table.len()).rev() {
+        if let Some(node) = table.replace(index, None) {
             put(ctx, state, node);
         }
     }
-    state.buffers = Table::none();
 }
 
 /// `IORING_REGISTER_BUFFERS_UPDATE`: replaces `nr` slots from `offset` on.
@@ -254,72 +259,75 @@ pub(crate) fn update(
     Ok(nr as i32)
 }
 
-/// `IORING_REGISTER_CLONE_BUFFERS`: shares buffers of another ring, or of this one.
+/// The buffers that `IORING_REGISTER_CLONE_BUFFERS` takes from its source.
+pub(crate) struct Selection(KVVec<Option<Arc<Buffer>>>);
+
+/// What `arg` asks for of a source ring.
 ///
-/// `same`: source and destination are one ring, whose state is `dst`; else `src` is the source's.
-/// `EINVAL` also for rings of different users or processes, `EBUSY`, `ENXIO`, `EOVERFLOW`, `ENOMEM`.
-pub(crate) fn clone(
-    ctx: &Ctx,
-    dst: &mut State,
-    src: Option<&State>,
-    arg: &CloneBuffers,
-) -> Result<i32> {
-    if arg.nr == 0 && (arg.dst_off != 0 || arg.src_off != 0) {
-        return Err(EINVAL);
-    }
-    let replace = arg.flags & c::IORING_REGISTER_DST_REPLACE != 0;
-    if dst.buffers.len() != 0 && !replace {
-        return Err(EBUSY);
-    }
+/// `ENXIO` if it has no table, `EINVAL`, `EOVERFLOW` for a range that it does not have, `ENOMEM`.
+pub(crate) fn select(src: &State, arg: &CloneBuffers) -> Result<Selection> {
     // CAST: At most `MAX`.
-    let there = src.map_or(dst.buffers.len(), |s| s.buffers.len()) as u32;
+    let there = src.buffers.len() as u32;
     if there == 0 {
         return Err(ENXIO);
     }
     let nr = if arg.nr == 0 { there } else { arg.nr };
-    if nr > there || nr > MAX {
+    if nr > there {
         return Err(EINVAL);
     }
-    if arg.src_off.checked_add(nr).is_none_or(|end| end > there) {
+    let end = arg.src_off.checked_add(nr).ok_or(EOVERFLOW)?;
+    if end > there {
         return Err(EOVERFLOW);
     }
-    let end = arg.dst_off.checked_add(nr).ok_or(EOVERFLOW)?;
+    let mut selection = KVVec::with_capacity(nr as usize, GFP_KERNEL_ACCOUNT)?;
+    for index in arg.src_off..end {
+        let buffer = src.buffers.get(index as usize);
+        selection.push(buffer.map(|n| n.value.clone()), GFP_KERNEL_ACCOUNT)?;
+    }
+    Ok(Selection(selection))
+}
+
+/// `IORING_REGISTER_CLONE_BUFFERS`: shares buffers of another ring, or of this one.
+///
+/// `EBUSY` if there is a table that is not to be replaced, the error of the selection, `EINVAL`,
+/// `EOVERFLOW`, `ENOMEM`.
+pub(crate) fn clone(
+    ctx: &Ctx,
+    state: &mut State,
+    selection: Result<Selection>,
+    arg: &CloneBuffers,
+) -> Result<i32> {
+    let replace = arg.flags & c::IORING_REGISTER_DST_REPLACE != 0;
+    if state.buffers.len() != 0 && !replace {
+        return Err(EBUSY);
+    }
+    let Selection(selection) = selection?;
+    // CAST: At most `MAX`.
+    let end = arg
+        .dst_off
+        .checked_add(selection.len() as u32)
+        .ok_or(EOVERFLOW)?;
     if end > MAX {
         return Err(EINVAL);
     }
-    let mut table = Table::new(dst.buffers.len().max(end as usize))?;
-    let mut fill = || {
-        for i in 0..nr {
-            let index = (arg.src_off + i) as usize;
-            let from = match src {
-                Some(src) => &src.buffers,
-                None => &dst.buffers,
-            };
-            let Some(buffer) = from.get(index).map(|n| n.value.clone()) else {
-                continue;
-            };
-            let node = node(dst, buffer, 0)?;
-            table.replace((arg.dst_off + i) as usize, Some(node));
-        }
-        Ok(0)
-    };
-    let result = fill();
-    if result.is_ok() {
-        // What lies outside of the cloned range stays.
-        for index in
-            (0..dst.buffers.len()).filter(|i| *i < arg.dst_off as usize || *i >= end as usize)
-        {
-            let node = dst.buffers.replace(index, None);
-            table.replace(index, node);
-        }
-        drop_all(ctx, dst);
-        dst.buffers = table;
-    } else {
-        for index in 0..table.len() {
-            if let Some(node) = table.replace(index, None) {
-                put(ctx, dst, node);
+    let range = arg.dst_off as usize..end as usize;
+    let mut table = Table::new(state.buffers.len().max(range.end))?;
+    for (index, buffer) in range.clone().zip(selection) {
+        let node = match buffer.map(|buffer| node(state, buffer, 0)).transpose() {
+            Ok(node) => node,
+            Err(err) => {
+                empty(ctx, state, table);
+                return Err(err);
             }
-        }
+        };
+        table.replace(index, node);
     }
-    result
+    // What lies outside of the cloned range stays.
+    for index in (0..state.buffers.len()).filter(|i| !range.contains(i)) {
+        let node = state.buffers.replace(index, None);
+        table.replace(index, node);
+    }
+    let old = core::mem::replace(&mut state.buffers, table);
+    empty(ctx, state, old);
+    Ok(0)
 }

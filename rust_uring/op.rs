@@ -125,7 +125,9 @@ pub(crate) const fn info(opcode: u8) -> Option<OpInfo> {
         | abi::op::READV
         | abi::op::WRITEV
         | abi::op::READ_FIXED
-        | abi::op::WRITE_FIXED => Some(RW),
+        | abi::op::WRITE_FIXED
+        | abi::op::READV_FIXED
+        | abi::op::WRITEV_FIXED => Some(RW),
         abi::op::FSYNC
         | abi::op::SYNC_FILE_RANGE
         | abi::op::FALLOCATE
@@ -155,6 +157,8 @@ pub(crate) const fn name(opcode: u8) -> &'static str {
         abi::op::WRITEV => "WRITEV",
         abi::op::READ_FIXED => "READ_FIXED",
         abi::op::WRITE_FIXED => "WRITE_FIXED",
+        abi::op::READV_FIXED => "READV_FIXED",
+        abi::op::WRITEV_FIXED => "WRITEV_FIXED",
         abi::op::FSYNC => "FSYNC",
         abi::op::FALLOCATE => "FALLOCATE",
         abi::op::SYNC_FILE_RANGE => "SYNC_FILE_RANGE",
@@ -181,7 +185,9 @@ pub(crate) fn prep(state: &State, req: &mut Request, sqe: &Sqe) -> Result<Op> {
         | abi::op::READV
         | abi::op::WRITEV
         | abi::op::READ_FIXED
-        | abi::op::WRITE_FIXED => Ok(Op::Rw(rw::prep(sqe)?)),
+        | abi::op::WRITE_FIXED
+        | abi::op::READV_FIXED
+        | abi::op::WRITEV_FIXED => Ok(Op::Rw(rw::prep(sqe)?)),
         abi::op::OPENAT | abi::op::OPENAT2 => open::prep_open(req, sqe, fixed),
         abi::op::STATX => open::prep_statx(req, sqe, fixed),
         abi::op::CLOSE | abi::op::FIXED_FD_INSTALL | abi::op::FILES_UPDATE => {

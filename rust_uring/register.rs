@@ -138,6 +138,7 @@ fn handle(ctx: &Ctx, state: &mut State, call: &Call) -> Result<i32> {
         reg::RESIZE_RINGS => resize::resize(ctx, state, call.array(1)?),
         reg::MEM_REGION => region::register(ctx, call.array(1)?),
         reg::QUERY => query::query(call),
+        reg::IOWQ_MAX_WORKERS => max_workers(ctx, state, call),
         _ => Err(EINVAL),
     }
 }
@@ -160,5 +161,19 @@ fn clock(ctx: &Ctx, call: &Call) -> Result<i32> {
         return Err(EINVAL);
     }
     ctx.set_clock(Clock::from_user(arg.clockid).ok_or(EINVAL)?);
+    Ok(0)
+}
+
+/// `IORING_REGISTER_IOWQ_MAX_WORKERS`: sets how many bounded and unbounded workers the calling process
+/// may have, 0 to leave it; tells how many it was. `EINVAL`, `EFAULT`, `ENOMEM`.
+fn max_workers(ctx: &Ctx, state: &mut State, call: &Call) -> Result<i32> {
+    let arg = call.array(2)?;
+    let new: [u32; 2] = uaccess::read(arg)?;
+    if new.iter().any(|nr| i32::try_from(*nr).is_err()) {
+        return Err(EINVAL);
+    }
+    let ceiling = ctx.globals.limits.workers;
+    let old = state.pool(ctx)?.set_limits(new.map(|nr| nr.min(ceiling)));
+    uaccess::write(arg, &old)?;
     Ok(0)
 }

@@ -22,10 +22,10 @@ use crate::{
         self,
         Run, //
     },
-    request::Request, //
     request::{
         After,
-        ReqBox, //
+        ReqBox,
+        Request, //
     },
     sys::{
         mpsc::Fifo,
@@ -289,14 +289,8 @@ impl Pool {
         }
     }
 
-    /// How many threads there are, and may be: bounded, unbounded.
-    pub(crate) fn usage(&self) -> [(u32, u32); 2] {
-        let queues = self.queues.lock();
-        let [a, b] = &queues.classes;
-        [(a.threads, a.limit), (b.threads, b.limit)]
-    }
-
-    /// Sets how many threads there may be; 0 leaves it. Returns what it was.
+    /// Sets how many threads there may be, bounded and unbounded; 0 leaves it. Returns what it was.
+    /// Threads that there are already stay.
     pub(crate) fn set_limits(&self, new: [u32; 2]) -> [u32; 2] {
         let mut queues = self.queues.lock();
         let mut old = [0; 2];

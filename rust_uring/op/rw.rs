@@ -33,12 +33,16 @@ use crate::{
             Transfer, //
         },
         iter::{
+            self,
             Iter,
             Segments,
             MAX_RW_COUNT, //
         },
         mpsc::Linked,
-        pinned::PinnedBuffer, //
+        pinned::{
+            Gathered,
+            PinnedBuffer, //
+        }, //
     }, //
 };
 use kernel::{
@@ -54,8 +58,12 @@ enum Memory {
     User,
     /// In pieces.
     Vector(Arc<Segments>),
-    /// In a registered buffer.
+    /// In a registered buffer, in one piece.
     Fixed,
+    /// In a registered buffer, in pieces that were not looked for yet.
+    FixedPieces(Arc<KVVec<(u64, usize)>>),
+    /// In a registered buffer, in pieces.
+    FixedVector(Arc<Gathered>),
 }
 
 /// A read or a write.
@@ -77,7 +85,10 @@ pub(crate) struct Rw {
 
 /// `EINVAL`, `EPERM` for an I/O priority that is not allowed; `EFAULT`, `ENOMEM` for a vector.
 pub(crate) fn prep(sqe: &Sqe) -> Result<Rw> {
-    let write = matches!(sqe.opcode, op::WRITE | op::WRITEV | op::WRITE_FIXED);
+    let write = matches!(
+        sqe.opcode,
+        op::WRITE | op::WRITEV | op::WRITE_FIXED | op::WRITEV_FIXED
+    );
     // Attributes (protection information) are not made yet.
     if sqe.pad2 != 0 {
         return Err(EINVAL);
@@ -97,9 +108,13 @@ pub(crate) fn prep(sqe: &Sqe) -> Result<Rw> {
             Memory::Vector(Arc::new(segments, GFP_KERNEL_ACCOUNT)?)
         }
         op::READ_FIXED | op::WRITE_FIXED => Memory::Fixed,
+        op::READV_FIXED | op::WRITEV_FIXED => {
+            let pieces = iter::read_pieces(sqe.addr, sqe.len)?;
+            Memory::FixedPieces(Arc::new(pieces, GFP_KERNEL_ACCOUNT)?)
+        }
         _ => {
             len = len.min(MAX_RW_COUNT);
-            drop(Iter::user(write, sqe.addr, len)?);
+            let _ = Iter::user(write, sqe.addr, len)?;
             Memory::User
         }
     };
@@ -122,7 +137,22 @@ pub(crate) fn prep(sqe: &Sqe) -> Result<Rw> {
 impl Rw {
     /// Whether a registered buffer is used.
     pub(crate) fn is_fixed(&self) -> bool {
-        matches!(self.memory, Memory::Fixed)
+        !matches!(self.memory, Memory::User | Memory::Vector(_))
+    }
+
+    /// Finds the pieces in the buffer, if it is about pieces and that was not done yet.
+    ///
+    /// `EFAULT` for what is not in the buffer, `EINVAL` for too much, `EOVERFLOW`, `ENOMEM`.
+    fn gather(&mut self, buffer: Option<&PinnedBuffer>) -> Result {
+        if let Memory::FixedPieces(pieces) = &self.memory {
+            let gathered = Gathered::new(buffer.ok_or(EFAULT)?, pieces)?;
+            self.len = gathered.len();
+            if self.len > MAX_RW_COUNT {
+                return Err(EINVAL);
+            }
+            self.memory = Memory::FixedVector(Arc::new(gathered, GFP_KERNEL_ACCOUNT)?);
+        }
+        Ok(())
     }
 
     /// Whether data goes to the file.
@@ -176,7 +206,7 @@ fn over(mut req: ReqBox, res: isize) -> Run {
 
 /// What a try without blocking would have to know.
 fn would_block(file: &File, write: bool, direct: bool) -> bool {
-    if !file::supports_nowait(file) && !(file::can_poll(file) && file::is_ready(file, write)) {
+    if !(file::supports_nowait(file) || file::can_poll(file) && file::is_ready(file, write)) {
         return true;
     }
     // Not all filesystems can write to the page cache without blocking.
@@ -229,19 +259,23 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, nonblock: bool
     let whole = file::is_reg(file) || file::is_blk(file);
     r.iocb.set_nowait(nonblock);
 
+    if let Err(err) = rw.gather(buffer) {
+        return over(req, err.to_errno() as isize);
+    }
     let left = rw.len - rw.done;
     let at = rw.addr.wrapping_add(rw.done as u64);
     let memory = rw.memory.clone();
     let iter = match &memory {
         Memory::User => Iter::user(write, at, left),
-        Memory::Vector(segments) => {
-            let mut iter = Iter::segments(write, segments);
-            iter.advance(rw.done);
-            Ok(iter)
-        }
+        Memory::Vector(segments) => Ok(Iter::segments(write, segments).after(rw.done)),
         Memory::Fixed => buffer
             .ok_or(EFAULT)
             .and_then(|buffer| Iter::pinned(write, buffer, at, left)),
+        Memory::FixedPieces(_) => Err(EFAULT),
+        Memory::FixedVector(gathered) => buffer
+            .ok_or(EFAULT)
+            .and_then(|buffer| Iter::gathered(write, buffer, gathered))
+            .map(|iter| iter.after(rw.done)),
     };
     let mut iter = match iter {
         Ok(iter) => iter,

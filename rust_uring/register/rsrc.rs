@@ -80,11 +80,10 @@ pub(super) fn update_files(ctx: &Ctx, state: &mut State, call: &Call) -> Result<
     files::update(ctx, state, arg.offset, arg.data, 0, call.nr_args)
 }
 
-/// `CLONE_BUFFERS`. Comes without `uring_lock`: it takes those of both rings, in the order of their
-/// addresses.
+/// `CLONE_BUFFERS`. Comes without `uring_lock`: it takes that of the source, then that of this ring.
 ///
-/// `EINVAL`, `EBADF`, `EOPNOTSUPP` for what is no ring, `EEXIST` if the source is bound to another
-/// task; else see [`buffers::clone`].
+/// `EINVAL` also for rings of different users or processes, `EBADF`, `EOPNOTSUPP` for what is no
+/// ring, `EEXIST` if the source is bound to another task; else see [`buffers::clone`].
 pub(super) fn clone_buffers(ctx: &Ctx, arg: u64) -> Result<i32> {
     let arg: CloneBuffers = uaccess::read(arg)?;
     let known = c::IORING_REGISTER_SRC_REGISTERED | c::IORING_REGISTER_DST_REPLACE;
@@ -97,18 +96,7 @@ pub(super) fn clone_buffers(ctx: &Ctx, arg: u64) -> Result<i32> {
         ring_file::fget(arg.src_fd)?
     };
     let src: &Ctx = &ring_file::data::<Ring>(&file).ok_or(EOPNOTSUPP)?.ctx;
-    if core::ptr::eq(src, ctx) {
-        return buffers::clone(ctx, &mut ctx.state.lock(), None, &arg);
-    }
-    let (mut dst_state, src_state);
-    if core::ptr::from_ref(ctx) < core::ptr::from_ref(src) {
-        dst_state = ctx.state.lock();
-        src_state = src.state.lock();
-    } else {
-        src_state = src.state.lock();
-        dst_state = ctx.state.lock();
-    }
-    if src.submitter().is_some() && !src.may_submit() {
+    if !core::ptr::eq(src, ctx) && src.submitter().is_some() && !src.may_submit() {
         return Err(EEXIST);
     }
     // What is charged is charged to one user, and shown with one process.
@@ -120,5 +108,9 @@ pub(super) fn clone_buffers(ctx: &Ctx, arg: u64) -> Result<i32> {
     if !one_user || !core::ptr::eq(&*ctx.mm, &*src.mm) {
         return Err(EINVAL);
     }
-    buffers::clone(ctx, &mut dst_state, Some(&src_state), &arg)
+    if arg.nr == 0 && (arg.dst_off != 0 || arg.src_off != 0) {
+        return Err(EINVAL);
+    }
+    let selection = buffers::select(&src.state.lock(), &arg);
+    buffers::clone(ctx, &mut ctx.state.lock(), selection, &arg)
 }

@@ -6,7 +6,10 @@
 
 use crate::sys::{
     ffi,
-    pinned::PinnedBuffer,
+    pinned::{
+        Gathered,
+        PinnedBuffer, //
+    },
     uaccess, //
 };
 use core::marker::PhantomData;
@@ -44,17 +47,10 @@ impl Segments {
     /// Context: may sleep. `EINVAL` for too many or a negative length, `EFAULT`, `ENOMEM`. Stands for
     /// `import_iovec()`.
     pub(crate) fn import(array: u64, nr: u32) -> Result<Self> {
-        if nr > MAX_SEGMENTS {
-            return Err(EINVAL);
-        }
-        let mut iov = KVVec::with_capacity(nr as usize, GFP_KERNEL_ACCOUNT)?;
+        let pieces = read_pieces(array, nr)?;
+        let mut iov = KVVec::with_capacity(pieces.len(), GFP_KERNEL_ACCOUNT)?;
         let mut total = 0;
-        for i in 0..nr {
-            let [addr, len] = uaccess::read_iovec(array, i)?;
-            let len = usize::try_from(len)?;
-            if len > isize::MAX as usize {
-                return Err(EINVAL);
-            }
+        for (addr, len) in pieces {
             // SAFETY: Only compares the addresses.
             if !unsafe { ffi::uring_access_ok(addr, len) } {
                 return Err(EFAULT);
@@ -77,13 +73,24 @@ impl Segments {
     pub(crate) fn len(&self) -> usize {
         self.len
     }
+}
 
-    /// Address and length of each piece.
-    pub(crate) fn pieces(&self) -> impl Iterator<Item = (u64, usize)> + '_ {
-        self.iov
-            .iter()
-            .map(|v| (v.iov_base.addr() as u64, v.iov_len))
+/// Copies a caller's `struct iovec` array: addresses, which are not checked, and lengths, which are
+/// not negative.
+///
+/// Context: may sleep. `EINVAL` for too many or a negative length, `EFAULT`, `ENOMEM`. Stands for
+/// `iovec_from_user()`.
+pub(crate) fn read_pieces(array: u64, nr: u32) -> Result<KVVec<(u64, usize)>> {
+    if nr > MAX_SEGMENTS {
+        return Err(EINVAL);
     }
+    let mut pieces = KVVec::with_capacity(nr as usize, GFP_KERNEL_ACCOUNT)?;
+    for i in 0..nr {
+        let [addr, len] = uaccess::read_iovec(array, i)?;
+        let len = isize::try_from(len).map_err(|_| EINVAL)?;
+        pieces.push((addr, len.unsigned_abs()), GFP_KERNEL_ACCOUNT)?;
+    }
+    Ok(pieces)
 }
 
 /// A position in memory that data is moved to or from.
@@ -156,11 +163,30 @@ impl<'a> Iter<'a> {
         Ok(this)
     }
 
-    /// Goes `count` bytes forward.
-    pub(crate) fn advance(&mut self, count: usize) {
+    /// Pieces of pinned memory. `EFAULT` if they are of another buffer.
+    ///
+    /// Files that know no iterators will fail with `EFAULT`: they find an address that nobody has.
+    pub(crate) fn gathered(
+        write: bool,
+        buffer: &'a PinnedBuffer,
+        gathered: &'a Gathered,
+    ) -> Result<Self> {
+        let (bvecs, len) = gathered.segments(buffer).ok_or(EFAULT)?;
+        let this = Self::new(0);
+        // SAFETY: Initialises the iterator with segments that are borrowed for `'a`, as is the buffer
+        // that has their pages.
+        unsafe {
+            ffi::uring_iter_bvec(this.iter.get(), write, bvecs.as_ptr(), bvecs.len(), 0, len)
+        };
+        Ok(this)
+    }
+
+    /// What comes after the first `count` bytes.
+    pub(crate) fn after(mut self, count: usize) -> Self {
         // SAFETY: Initialised by the constructors.
         unsafe { bindings::iov_iter_advance(self.iter.get(), count) };
         self.addr = self.addr.wrapping_add(count as u64);
+        self
     }
 
     /// The C structure, and the address for files that know no iterators.

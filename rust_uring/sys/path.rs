@@ -88,8 +88,8 @@ pub(crate) fn is_cached(dir: Option<&File>, path: &Path) -> bool {
 /// `openat(2)`, without a descriptor for the result. Context: may sleep.
 pub(crate) fn open(dir: Option<&File>, path: &Path, flags: i32, mode: u16) -> Result<ARef<File>> {
     // SAFETY: As for `is_cached`; returns a counted reference or an error.
-    let file =
-        from_err_ptr(unsafe { ffi::uring_open_at(dir_ptr(dir), path.as_ptr(), flags, mode) })?;
+    let file = unsafe { ffi::uring_open_at(dir_ptr(dir), path.as_ptr(), flags, mode) };
+    let file = from_err_ptr(file)?;
     let file = NonNull::new(file.cast::<File>()).ok_or(ENOENT)?;
     // SAFETY: As above; nobody else has the file yet.
     Ok(unsafe { ARef::from_raw(file) })

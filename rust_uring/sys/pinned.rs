@@ -12,7 +12,11 @@ use kernel::{
         PAGE_SHIFT,
         PAGE_SIZE, //
     },
-    prelude::*, //
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
 };
 
 /// A pinned range of user memory.
@@ -27,7 +31,12 @@ pub(crate) struct PinnedBuffer {
     folio_shift: u32,
     bvecs: KVVec<bindings::bio_vec>,
     pins: Pins,
+    /// No other buffer has, or had, this number.
+    id: u64,
 }
+
+/// The last [`PinnedBuffer::id`].
+static LAST_ID: Atomic<u64> = Atomic::new(0);
 
 // SAFETY: The pages are pinned; the segments do not change.
 unsafe impl Send for PinnedBuffer {}
@@ -151,6 +160,7 @@ impl PinnedBuffer {
             folio_shift: shift,
             bvecs,
             pins,
+            id: LAST_ID.fetch_add(1, Relaxed),
         })
     }
 
@@ -198,5 +208,75 @@ impl PinnedBuffer {
     /// Where it is in the application, and how long it is.
     pub(crate) fn range(&self) -> (u64, usize) {
         (self.addr, self.len)
+    }
+}
+
+/// Pieces of one buffer, in the order in which they are to be used.
+///
+/// # Invariants
+///
+/// `bvecs` are `len` bytes of the pages of the buffer with the number `of`.
+pub(crate) struct Gathered {
+    bvecs: KVVec<bindings::bio_vec>,
+    len: usize,
+    of: u64,
+}
+
+// SAFETY: Used only together with the buffer that the pages are of; the segments do not change.
+unsafe impl Send for Gathered {}
+// SAFETY: As for `Send`.
+unsafe impl Sync for Gathered {}
+
+impl Gathered {
+    /// `EFAULT` for a piece that is empty or not in the buffer, `EOVERFLOW`, `ENOMEM`.
+    pub(crate) fn new(buffer: &PinnedBuffer, pieces: &[(u64, usize)]) -> Result<Self> {
+        let mut bvecs = KVVec::new();
+        let mut total = 0usize;
+        let end = buffer.addr + buffer.len as u64;
+        for &(addr, len) in pieces {
+            let inside = addr >= buffer.addr
+                && addr
+                    .checked_add(len as u64)
+                    .is_some_and(|piece_end| piece_end <= end);
+            if !inside || len == 0 {
+                return Err(EFAULT);
+            }
+            total = total.checked_add(len).ok_or(EOVERFLOW)?;
+            let (segments, mut skip) = buffer.seek((addr - buffer.addr) as usize, len);
+            let mut left = len;
+            for segment in segments {
+                // CAST: Widening; and back, not more than it was.
+                let take = left.min(segment.bv_len as usize - skip);
+                bvecs.push(
+                    bindings::bio_vec {
+                        bv_page: segment.bv_page,
+                        bv_len: take as u32,
+                        bv_offset: segment.bv_offset + skip as u32,
+                    },
+                    GFP_KERNEL_ACCOUNT,
+                )?;
+                left -= take;
+                skip = 0;
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+        // INVARIANT: Each is a part of one of the buffer's own.
+        Ok(Self {
+            bvecs,
+            len: total,
+            of: buffer.id,
+        })
+    }
+
+    /// Bytes in all pieces.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The segments and how many bytes they are; `None` if they are not of this buffer.
+    pub(super) fn segments(&self, buffer: &PinnedBuffer) -> Option<(&[bindings::bio_vec], usize)> {
+        (buffer.id == self.of).then_some((&self.bvecs, self.len))
     }
 }
