@@ -14,11 +14,13 @@ use crate::{
     worker::Pools, //
 };
 use kernel::{
+    new_condvar,
     new_mutex,
     prelude::*,
     rbtree::RBTree,
     sync::{
         Arc,
+        CondVar,
         Mutex, //
     }, //
 };
@@ -77,6 +79,9 @@ pub(crate) struct Globals {
     /// Rings of each user, by user id.
     #[pin]
     rings: Mutex<RBTree<u32, u32>>,
+    /// The last ring of a user is gone.
+    #[pin]
+    ring_gone: CondVar,
 }
 
 impl Globals {
@@ -91,6 +96,7 @@ impl Globals {
                 pools <- Pools::new(),
                 ring_fds <- RingFds::new(),
                 rings <- new_mutex!(RBTree::new(), "Globals::rings"),
+                ring_gone <- new_condvar!("Globals::ring_gone"),
             }),
             GFP_KERNEL,
         )
@@ -111,6 +117,18 @@ impl Globals {
             globals: this.clone(),
             uid,
         })
+    }
+
+    /// Waits until no ring is left, and nothing that rings do. Context: may sleep, as long as it takes;
+    /// nobody can set up rings any more.
+    pub(crate) fn wait_for_rings(&self) {
+        let mut rings = self.rings.lock();
+        while !rings.is_empty() {
+            self.ring_gone.wait(&mut rings);
+        }
+        drop(rings);
+        // The last one may still be in its last function.
+        self.queue.drain();
     }
 
     /// Rings that the user has.
@@ -137,6 +155,7 @@ impl Drop for RingSlot {
         };
         if left == 0 {
             let _ = rings.remove(&self.uid);
+            self.globals.ring_gone.notify_all();
         }
     }
 }

@@ -123,6 +123,6 @@ impl kernel::InPlaceModule for RustUring {
 impl PinnedDrop for RustUring {
     fn drop(self: Pin<&mut Self>) {
         // No file is open any more, but rings may still be on their way down.
-        self.globals.queue.drain();
+        self.globals.wait_for_rings();
     }
 }

@@ -11,6 +11,13 @@
 
 #![forbid(unsafe_code)]
 
+mod pools;
+
+pub(crate) use pools::{
+    PoolUser,
+    Pools, //
+};
+
 use crate::{
     complete,
     ctx::{
@@ -39,9 +46,12 @@ use crate::{
     },
 };
 use kernel::{
+    impl_has_hr_timer,
+    impl_has_work,
     mm::Mm,
     new_mutex,
     new_spinlock,
+    new_work,
     prelude::*,
     sync::{
         aref::ARef,
@@ -50,11 +60,29 @@ use kernel::{
             Relaxed, //
         },
         Arc,
+        ArcBorrow,
         Mutex,
         SetOnce,
         SpinLock, //
     },
-    task::Task, //
+    task::Task,
+    time::{
+        hrtimer::{
+            ArcHrTimerHandle,
+            HrTimer,
+            HrTimerCallback,
+            HrTimerCallbackContext,
+            HrTimerPointer,
+            HrTimerRestart,
+            RelativeMode, //
+        },
+        Delta,
+        Monotonic, //
+    },
+    workqueue::{
+        Work,
+        WorkItem, //
+    }, //
 };
 
 /// Kinds of work.
@@ -92,10 +120,37 @@ pub(crate) struct Pool {
     #[pin]
     queues: SpinLock<Queues>,
     #[pin]
-    threads: Mutex<KVec<UserWorker<Worker>>>,
+    threads: Mutex<Threads>,
+    /// Looks for threads that have had nothing to do for a while.
+    #[pin]
+    timer: HrTimer<Pool>,
+    /// Stops them.
+    #[pin]
+    reap: Work<Pool>,
     /// The process.
     mm: ARef<Mm>,
+    globals: Arc<Globals>,
 }
+
+impl_has_hr_timer! {
+    impl HasHrTimer<Self> for Pool {
+        mode: RelativeMode<Monotonic>, field: self.timer
+    }
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Pool { self.reap }
+}
+
+/// What the thread lock protects.
+struct Threads {
+    list: KVec<UserWorker<Worker>>,
+    /// The timer, while there are threads.
+    timer: Option<ArcHrTimerHandle<Pool>>,
+}
+
+/// How often idle threads are looked for. Who has had nothing to do since the last look is stopped.
+const IDLE: Delta = Delta::from_secs(5);
 
 /// One thread.
 #[pin_data]
@@ -108,12 +163,17 @@ pub(crate) struct Worker {
     running: Atomic<usize>,
     /// That request is to end as soon as it can.
     cancelled: Atomic<bool>,
-    /// Nothing to do.
+    /// Nothing to do. Written under the queue lock.
     idle: Atomic<bool>,
+    /// It had something to do since idle threads were looked for.
+    worked: Atomic<bool>,
+    /// It takes no work any more. Written under the queue lock.
+    retired: Atomic<bool>,
 }
 
 impl Pool {
-    fn new(mm: ARef<Mm>, bounded: u32, unbounded: u32) -> Result<Arc<Self>> {
+    /// `limits`: how many bounded and unbounded threads there may be.
+    fn new(mm: ARef<Mm>, globals: &Arc<Globals>, limits: [u32; 2]) -> Result<Arc<Self>> {
         let queue = |limit| Queue {
             waiting: Fifo::new(),
             threads: 0,
@@ -121,15 +181,18 @@ impl Pool {
             limit,
         };
         let queues = Queues {
-            classes: [queue(bounded), queue(unbounded)],
+            classes: limits.map(queue),
             busy_inodes: KVec::new(),
             closed: false,
         };
         Arc::pin_init(
             pin_init!(Self {
                 queues <- new_spinlock!(queues, "Pool::queues"),
-                threads <- new_mutex!(KVec::new(), "Pool::threads"),
+                threads <- new_mutex!(Threads { list: KVec::new(), timer: None }, "Pool::threads"),
+                timer <- HrTimer::new(),
+                reap <- new_work!("Pool::reap"),
                 mm,
+                globals: globals.clone(),
             }),
             GFP_KERNEL_ACCOUNT,
         )
@@ -187,19 +250,24 @@ impl Pool {
                 running: Atomic::new(0),
                 cancelled: Atomic::new(false),
                 idle: Atomic::new(false),
+                worked: Atomic::new(true),
+                retired: Atomic::new(false),
             }),
             GFP_KERNEL_ACCOUNT,
         )?;
-        let mut threads = this.threads.lock();
-        threads.reserve(1, GFP_KERNEL_ACCOUNT)?;
+        let threads = &mut *this.threads.lock();
+        threads.list.reserve(1, GFP_KERNEL_ACCOUNT)?;
         let thread = UserWorker::spawn(worker)?;
         // There is room by the reservation above.
-        let _ = threads.push_within_capacity(thread);
+        let _ = threads.list.push_within_capacity(thread);
+        threads
+            .timer
+            .get_or_insert_with(|| this.clone().start(IDLE));
         Ok(())
     }
 
     fn wake_idle(&self, class: Class) {
-        for thread in self.threads.lock().iter() {
+        for thread in self.threads.lock().list.iter() {
             let worker = thread.job();
             if worker.class == class && worker.idle.load(Relaxed) {
                 thread.wake();
@@ -208,20 +276,32 @@ impl Pool {
         }
     }
 
-    /// The next piece of work of a class whose file nobody writes to. Marks the file.
-    fn next(&self, class: Class) -> Option<ReqBox> {
+    /// The next piece of work for a thread whose file nobody writes to, and whether there is more.
+    /// Marks the file, and the thread as idle if there is none.
+    fn next(&self, worker: &Worker) -> Option<(ReqBox, bool)> {
         let queues = &mut *self.queues.lock();
-        let queue = queues.classes.get_mut(class as usize)?;
+        if worker.retired.load(Relaxed) {
+            return None;
+        }
+        let queue = queues.classes.get_mut(worker.class as usize)?;
         let busy = &queues.busy_inodes;
         let req = queue
             .waiting
-            .take_first(|req| req.hash_key().is_none_or(|key| !busy.contains(&key)))?;
+            .take_first(|req| req.hash_key().is_none_or(|key| !busy.contains(&key)));
+        let was_idle = worker.idle.load(Relaxed);
+        match (&req, was_idle) {
+            (Some(_), true) => queue.idle -= 1,
+            (None, false) => queue.idle += 1,
+            _ => {}
+        }
+        worker.idle.store(req.is_none(), Relaxed);
+        let req = req?;
         if let Some(key) = req.hash_key() {
             // Without memory for the mark writes to one file may run at the same time, which is
             // slow and not wrong.
             let _ = queues.busy_inodes.push(key, GFP_ATOMIC);
         }
-        Some(req)
+        Some((req, !queue.waiting.is_empty()))
     }
 
     /// A write to a file is over.
@@ -252,7 +332,7 @@ impl Pool {
             }
         }
         let mut running = false;
-        for thread in self.threads.lock().iter() {
+        for thread in self.threads.lock().list.iter() {
             let worker = thread.job();
             if worker.running.load(Relaxed) == key {
                 worker.cancelled.store(true, Relaxed);
@@ -266,12 +346,36 @@ impl Pool {
     /// Stops all threads. Context: may sleep, not in one of them.
     fn shut_down(&self) {
         self.queues.lock().closed = true;
-        for thread in self.threads.lock().iter() {
+        for thread in self.threads.lock().list.iter() {
             user_worker::interrupt(&thread.job().task);
         }
         self.drop_waiting();
-        let threads = core::mem::take(&mut *self.threads.lock());
+        let (threads, timer) = {
+            let mut threads = self.threads.lock();
+            (core::mem::take(&mut threads.list), threads.timer.take())
+        };
+        drop(timer);
         drop(threads);
+    }
+
+    /// Whether the thread has been idle since the last look. Then it is retired: it counts no more.
+    fn retire_if_idle(&self, worker: &Worker) -> bool {
+        if worker.worked.load(Relaxed) {
+            worker.worked.store(false, Relaxed);
+            return false;
+        }
+        let mut queues = self.queues.lock();
+        let Some(queue) = queues.classes.get_mut(worker.class as usize) else {
+            return false;
+        };
+        // Work that waits counts on every thread that is idle.
+        if !worker.idle.load(Relaxed) || !queue.waiting.is_empty() {
+            return false;
+        }
+        worker.retired.store(true, Relaxed);
+        queue.threads -= 1;
+        queue.idle -= 1;
+        true
     }
 
     /// The process is gone: what waits will not run.
@@ -304,6 +408,42 @@ impl Pool {
     }
 }
 
+impl HrTimerCallback for Pool {
+    type Pointer<'a> = Arc<Self>;
+
+    fn run(this: ArcBorrow<'_, Self>, mut ctx: HrTimerCallbackContext<'_, Self>) -> HrTimerRestart {
+        let _ = this.globals.queue.enqueue(Arc::from(this));
+        ctx.forward_now(IDLE);
+        HrTimerRestart::Restart
+    }
+}
+
+impl WorkItem for Pool {
+    type Pointer = Arc<Self>;
+
+    /// Stops idle threads, and the timer with the last one.
+    fn run(this: Arc<Self>) {
+        loop {
+            // Stopped after the lock is released: a thread on its way out may need it.
+            let (thread, timer) = {
+                let threads = &mut *this.threads.lock();
+                let idle = threads.list.iter();
+                let Some(at) = idle
+                    .map(UserWorker::job)
+                    .position(|worker| this.retire_if_idle(worker))
+                else {
+                    break;
+                };
+                let thread = threads.list.remove(at);
+                let last = threads.list.is_empty();
+                (thread, threads.timer.take_if(|_| last))
+            };
+            drop(timer);
+            drop(thread);
+        }
+    }
+}
+
 /// A number that tells rings apart while they exist.
 fn ring_key(ctx: &RingCtx) -> usize {
     core::ptr::from_ref(ctx).addr()
@@ -320,6 +460,7 @@ fn cancelled(mut req: ReqBox) {
 impl Worker {
     fn run(&self, mut req: ReqBox) {
         let ctx = req.ctx.clone();
+        self.worked.store(true, Relaxed);
         self.cancelled.store(false, Relaxed);
         self.running.store(ring_key(&ctx), Relaxed);
         let key = req.hash_key();
@@ -349,21 +490,6 @@ impl Worker {
             self.pool.wake_idle(self.class);
         }
     }
-
-    fn set_idle(&self, idle: bool) {
-        if self.idle.load(Relaxed) == idle {
-            return;
-        }
-        self.idle.store(idle, Relaxed);
-        let mut queues = self.pool.queues.lock();
-        if let Some(queue) = queues.classes.get_mut(self.class as usize) {
-            if idle {
-                queue.idle += 1;
-            } else {
-                queue.idle -= 1;
-            }
-        }
-    }
 }
 
 impl Job for Worker {
@@ -371,94 +497,19 @@ impl Job for Worker {
         if self.task.as_ref().is_none() {
             self.task.populate(task::current());
         }
-        // Idle before looking: who adds work after the look finds us idle, and wakes us.
-        self.set_idle(true);
-        let Some(req) = self.pool.next(self.class) else {
+        let Some((req, more)) = self.pool.next(self) else {
             return false;
         };
         user_worker::awake();
-        self.set_idle(false);
+        if more {
+            // Who added it may have woken only us.
+            self.pool.wake_idle(self.class);
+        }
         self.run(req);
         true
     }
 
     fn killed(&self) {
         self.pool.drop_waiting();
-    }
-}
-
-/// A ring's share in the pool of a process that submits to it.
-pub(crate) struct PoolUser {
-    pool: Arc<Pool>,
-    globals: Arc<Globals>,
-}
-
-impl PoolUser {
-    /// Joins the current process' pool, which is made if there is none. `ENOMEM`, `EOPNOTSUPP` if the
-    /// kernel has no threads for it.
-    pub(crate) fn join(globals: &Arc<Globals>, bounded: u32) -> Result<Self> {
-        if !user_worker::available() {
-            return Err(EOPNOTSUPP);
-        }
-        let unbounded = globals.limits.workers;
-        let pool = globals
-            .pools
-            .join(|mm| Pool::new(mm, bounded.min(unbounded), unbounded))?;
-        Ok(Self {
-            pool,
-            globals: globals.clone(),
-        })
-    }
-
-    /// The pool.
-    pub(crate) fn pool(&self) -> &Arc<Pool> {
-        &self.pool
-    }
-}
-
-impl Drop for PoolUser {
-    fn drop(&mut self) {
-        if let Some(pool) = self.globals.pools.leave(&self.pool) {
-            pool.shut_down();
-        }
-    }
-}
-
-/// The pools of all processes, and how many rings use each.
-#[pin_data]
-pub(crate) struct Pools {
-    #[pin]
-    pools: Mutex<KVec<(Arc<Pool>, usize)>>,
-}
-
-impl Pools {
-    pub(crate) fn new() -> impl PinInit<Self> {
-        pin_init!(Self {
-            pools <- new_mutex!(KVec::new(), "Pools::pools"),
-        })
-    }
-
-    fn join(&self, make: impl FnOnce(ARef<Mm>) -> Result<Arc<Pool>>) -> Result<Arc<Pool>> {
-        let mm = task::current_mm()?;
-        let mut pools = self.pools.lock();
-        if let Some((pool, users)) = pools.iter_mut().find(|(pool, _)| pool.is_current()) {
-            *users += 1;
-            return Ok(pool.clone());
-        }
-        let pool = make(mm)?;
-        pools.push((pool.clone(), 1), GFP_KERNEL_ACCOUNT)?;
-        Ok(pool)
-    }
-
-    /// Returns the pool if this was its last user.
-    fn leave(&self, pool: &Arc<Pool>) -> Option<Arc<Pool>> {
-        let mut pools = self.pools.lock();
-        let at = pools.iter().position(|(p, _)| Arc::ptr_eq(p, pool))?;
-        let (_, users) = pools.get_mut(at)?;
-        *users -= 1;
-        if *users != 0 {
-            return None;
-        }
-        pools.remove(at).ok().map(|(pool, _)| pool)
     }
 }
