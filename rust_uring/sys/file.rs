@@ -10,7 +10,8 @@ use kernel::{
     bindings,
     error::to_result,
     fs::File,
-    prelude::*, //
+    prelude::*,
+    seq_file::SeqFile, //
 };
 
 /// Whether a file belongs to the kernel's own io_uring.
@@ -38,6 +39,16 @@ pub(crate) fn is_readable(file: &File) -> bool {
 /// Whether it was opened for writing.
 pub(crate) fn is_writable(file: &File) -> bool {
     mode(file) & ffi::URING_FMODE_WRITE != 0
+}
+
+/// Writes the file's path, with white space and backslashes escaped. Stands for `seq_file_path()`.
+pub(crate) fn show_path(m: &SeqFile, file: &File) {
+    let m = core::ptr::from_ref(m)
+        .cast_mut()
+        .cast::<bindings::seq_file>();
+    // SAFETY: `SeqFile` is a transparent wrapper of a `seq_file`, which is ours while it is shown; the
+    // file is open.
+    unsafe { bindings::seq_file_path(m, file.as_ptr(), c" \t\n\\".as_char_ptr()) };
 }
 
 /// Whether it is a regular file.
