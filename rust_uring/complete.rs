@@ -69,9 +69,12 @@ fn overflowed(ctx: &Ctx, state: &mut State, cqe: &Cqe, posted: Posted) {
         CHECK_OVERFLOW
     };
     ctx.set_check(state, bit);
-    // No CQE will show up, but a waiting task has to look at the list.
+    // No CQE will show up, but those who wait have to look at the list.
     if state.waiters != 0 {
         ctx.cq_wait.wake(0);
+    }
+    if ctx.polled.load(Relaxed) {
+        wake_pollers(ctx);
     }
 }
 
@@ -81,6 +84,10 @@ pub(crate) fn finish(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     // A failure is always told.
     if !req.skip_success || req.cqe.res < 0 {
         post(ctx, state, &req.cqe, req.extra);
+    }
+    if matches!(req.op, Op::Message) {
+        // Its sender made it; the cache does not count it.
+        return;
     }
     release(ctx, state, &mut req);
     state.cache.put(req);
@@ -241,7 +248,8 @@ pub(crate) fn run_in_worker(ctx: &Ctx) {
             run(ctx, &mut state);
         }
     }
-    if ctx.polled.load(Relaxed) {
+    // Some believe a wakeup and do not look again, so there must be a reason for it.
+    if ctx.polled.load(Relaxed) && ctx.is_readable() {
         wake_pollers(ctx);
     }
     eventfd::pay_owed(ctx);

@@ -378,6 +378,13 @@ impl RingCtx {
         self.check.load(Relaxed) & CHECK_OVERFLOW != 0 || !self.inbox.is_empty()
     }
 
+    /// Whether those who poll the descriptor find CQEs, or would after an `enter`.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.rings
+            .read(|rings| rings.is_some_and(|r| r.cq_ready() != 0))
+            || self.has_work()
+    }
+
     /// Sets bits of [`Self::check`]. The caller holds `uring_lock`.
     pub(crate) fn set_check(&self, _state: &mut State, bits: u32) {
         self.check.store(self.check.load(Relaxed) | bits, Relaxed);

@@ -286,7 +286,7 @@ impl RingFile for Ring {
     fn flush(&self) {
         // A program that executes another one loses its registered rings, as natively.
         if task::in_execve() {
-            self.ctx.globals.ring_fds.forget_current();
+            self.ctx.globals.ring_fds.forget_program();
         }
     }
 

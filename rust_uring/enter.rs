@@ -51,11 +51,20 @@ pub(crate) struct Call {
 
 impl Call {
     /// What tells this call from others of the same task.
-    fn identity(&self) -> [u64; 3] {
+    ///
+    /// If it submits, where the SQ ends belongs to it: a call that a signal handler has jumped out
+    /// of never comes back, and the next one that looks the same has SQEs of its own.
+    fn identity(&self, state: &State) -> [u64; 4] {
+        let tail = if self.to_submit != 0 {
+            state.rings.sq_tail().load()
+        } else {
+            0
+        };
         [
             u64::from(self.to_submit) | u64::from(self.min_complete) << 32,
             u64::from(u32::from(self.flags)),
             self.argp,
+            u64::from(tail),
         ]
     }
 }
@@ -108,7 +117,8 @@ fn take_restart(ctx: &Ctx, state: &mut State, call: &Call) -> Option<Restart> {
     if !ctx.restarting.load(Relaxed) {
         return None;
     }
-    let found = state.restarts.take(task::current_key(), call.identity());
+    let identity = call.identity(state);
+    let found = state.restarts.take(task::current_key(), identity);
     ctx.restarting.store(!state.restarts.is_empty(), Relaxed);
     found
 }
@@ -132,14 +142,14 @@ fn wait_for_events(ctx: &Ctx, call: &Call, submitted: u32, resumed: Option<Resta
             result
         }
         Err(err) if err == ERESTARTNOINTR => {
+            let mut state = ctx.state.lock();
             let restart = Restart {
                 task: task::current_key(),
-                call: call.identity(),
+                call: call.identity(&state),
                 submitted,
                 start,
             };
             // Without memory the application sees an interrupted wait.
-            let mut state = ctx.state.lock();
             state.restarts.push(restart).map_err(|_| EINTR)?;
             ctx.restarting.store(true, Relaxed);
             result

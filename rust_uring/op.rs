@@ -34,6 +34,8 @@ use kernel::prelude::*;
 pub(crate) enum Op {
     /// Nothing, or nothing any more.
     Idle,
+    /// The CQE of another ring's message: no SQE asked for it.
+    Message,
     /// `NOP` and `NOP128`
     Nop(nop::Nop),
     /// Reads and writes
@@ -208,7 +210,7 @@ pub(crate) fn issue(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
         Op::Open(_) => open::issue_open(ctx, state, req),
         Op::Statx(_) => Issued::Block(req),
         Op::Descriptor(what) => open::issue_descriptor(ctx, state, *what, req),
-        Op::Idle => Issued::Done(req),
+        Op::Message | Op::Idle => Issued::Done(req),
     }
 }
 
@@ -236,6 +238,6 @@ pub(crate) fn run_blocking(req: ReqBox) -> Run {
         }
         Op::Sync(_) => sync::run(req),
         Op::Open(_) | Op::Statx(_) => open::run(req),
-        Op::Nop(_) | Op::Descriptor(_) | Op::Idle => Run::Done(req),
+        Op::Nop(_) | Op::Descriptor(_) | Op::Message | Op::Idle => Run::Done(req),
     }
 }

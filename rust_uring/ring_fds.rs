@@ -81,10 +81,7 @@ impl WorkItem for Reaper {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        // Tables are dropped outside of the lock: that closes files.
-        while let Some(table) = this.globals.ring_fds.take_gone() {
-            drop(table);
-        }
+        this.globals.ring_fds.forget(|_, table| table.watch.gone());
     }
 }
 
@@ -95,13 +92,26 @@ impl RingFds {
         })
     }
 
-    fn take_gone(&self) -> Option<KBox<Table>> {
+    fn take(&self, which: impl Fn(usize, &Table) -> bool) -> Option<KBox<Table>> {
         let mut tables = self.tables.lock();
         let key = tables
             .iter()
-            .find(|(_, t)| t.watch.gone())
+            .find(|(key, table)| which(**key, table))
             .map(|(key, _)| *key)?;
         tables.remove(&key)
+    }
+
+    /// Drops tables, outside of the lock: that closes files.
+    fn forget(&self, which: impl Fn(usize, &Table) -> bool) {
+        while let Some(table) = self.take(&which) {
+            drop(table);
+        }
+    }
+
+    /// Drops every table. A thread that unregistered all it had keeps its empty table until it
+    /// exits; without this the watch would outlive the module.
+    pub(crate) fn forget_all(&self) {
+        self.forget(|_, _| true);
     }
 
     /// The file under number `index` of the current thread.
@@ -123,10 +133,13 @@ impl RingFds {
         Err(EINVAL)
     }
 
-    /// The current thread is about to execute another program, or is done with rings.
-    pub(crate) fn forget_current(&self) {
-        let table = self.tables.lock().remove(&task::current_key());
-        drop(table);
+    /// The current thread is about to execute another program.
+    ///
+    /// If it is not its process's first thread it has taken over that one's id just now, and so the
+    /// watch for the first thread's end, which is past: that one's table goes as well.
+    pub(crate) fn forget_program(&self) {
+        let current = task::current_key();
+        self.forget(|key, table| key == current || table.watch.has_current_id());
     }
 
     /// Puts a file into the current thread's table, at a free number of `range`. Returns the number.
@@ -190,9 +203,9 @@ impl Table {
     }
 
     /// Whether it was made by this thread, in the program that it runs now: the address of a task
-    /// is used again when the task is gone.
+    /// is used again when the task is gone, and its id can pass to another task before that.
     fn is_current(&self) -> bool {
-        !self.watch.gone() && self.exec_id == task::exec_id()
+        !self.watch.gone() && self.watch.has_current_id() && self.exec_id == task::exec_id()
     }
 
     fn insert(&mut self, file: ARef<File>, range: core::ops::Range<usize>) -> Result<i32> {

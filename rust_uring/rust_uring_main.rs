@@ -122,7 +122,9 @@ impl kernel::InPlaceModule for RustUring {
 #[pinned_drop]
 impl PinnedDrop for RustUring {
     fn drop(self: Pin<&mut Self>) {
-        // No file is open any more, but rings may still be on their way down.
+        // No file is open any more, but there may be threads with an empty table of rings, and
+        // rings may still be on their way down.
+        self.globals.ring_fds.forget_all();
         self.globals.wait_for_rings();
     }
 }

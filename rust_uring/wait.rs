@@ -107,7 +107,13 @@ pub(crate) fn wait(ctx: &Ctx, what: &WaitFor, clock: Clock, start: i64) -> Resul
     run_pending(ctx);
 
     let entries = ctx.rings.read(|rings| rings.map_or(0, |r| r.cq_entries));
-    let events = what.events.min(entries);
+    // As natively the number is a signed one, and less than none is there at once.
+    // CAST: Same bits.
+    let events = if (what.events as i32) < 0 {
+        what.events
+    } else {
+        what.events.min(entries)
+    };
     let (head, tail) = cq_span(ctx);
     if tail.wrapping_sub(head) >= events {
         return Ok(());
@@ -203,9 +209,6 @@ fn wait_loop(
         };
         let deadline = at.map(|at| Deadline { clock, at });
         let (awake, mut timed_out) = sleep(ctx, what, &turn, deadline);
-        if awake == Awake::Foreign {
-            return Err(ERESTARTNOINTR);
-        }
         let mut again = false;
         if timed_out && minimum {
             (timed_out, again) = relax(ctx, &mut turn, timeout.is_some());
@@ -214,6 +217,10 @@ fn wait_loop(
         let had_work = !ctx.inbox.is_empty();
         if had_work {
             complete::run(ctx, &mut ctx.state.lock());
+        }
+        // Only now: whoever woke us for the list counts on us.
+        if awake == Awake::Foreign {
+            return Err(ERESTARTNOINTR);
         }
         if timed_out {
             return Err(ETIME);
@@ -309,7 +316,7 @@ pub(crate) struct Restart {
     /// Which task.
     pub(crate) task: usize,
     /// The call's arguments, to know it again.
-    pub(crate) call: [u64; 3],
+    pub(crate) call: [u64; 4],
     /// SQEs that it has consumed.
     pub(crate) submitted: u32,
     /// When it began, on the ring's clock.
@@ -343,7 +350,7 @@ impl Restarts {
     }
 
     /// Takes the entry of this very call of this task, and forgets any other call of it.
-    pub(crate) fn take(&mut self, task: usize, call: [u64; 3]) -> Option<Restart> {
+    pub(crate) fn take(&mut self, task: usize, call: [u64; 4]) -> Option<Restart> {
         let found = self.0.iter().find(|r| r.task == task).copied();
         self.0.retain(|r| r.task != task);
         found.filter(|r| r.call == call)
@@ -366,16 +373,16 @@ mod tests {
         let mut restarts = Restarts::new();
         let restart = Restart {
             task: 7,
-            call: [1, 2, 3],
+            call: [1, 2, 3, 4],
             submitted: 4,
             start: 5,
         };
         restarts.push(restart)?;
-        assert!(restarts.take(8, [1, 2, 3]).is_none());
-        assert_eq!(restarts.take(7, [1, 2, 3]).map(|r| r.submitted), Some(4));
-        assert!(restarts.take(7, [1, 2, 3]).is_none());
+        assert!(restarts.take(8, [1, 2, 3, 4]).is_none());
+        assert_eq!(restarts.take(7, [1, 2, 3, 4]).map(|r| r.submitted), Some(4));
+        assert!(restarts.take(7, [1, 2, 3, 4]).is_none());
         restarts.push(restart)?;
-        assert!(restarts.take(7, [9, 9, 9]).is_none());
+        assert!(restarts.take(7, [1, 2, 3, 9]).is_none());
         assert!(restarts.is_empty());
         Ok(())
     }
@@ -386,13 +393,13 @@ mod tests {
         for task in 0..Restarts::MAX + 10 {
             restarts.push(Restart {
                 task,
-                call: [0; 3],
+                call: [0; 4],
                 submitted: 0,
                 start: 0,
             })?;
         }
-        assert!(restarts.take(0, [0; 3]).is_none());
-        assert!(restarts.take(Restarts::MAX + 9, [0; 3]).is_some());
+        assert!(restarts.take(0, [0; 4]).is_none());
+        assert!(restarts.take(Restarts::MAX + 9, [0; 4]).is_some());
         Ok(())
     }
 }

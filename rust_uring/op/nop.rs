@@ -6,6 +6,7 @@
 
 use crate::{
     abi::{
+        self,
         nop,
         Sqe, //
     },
@@ -38,9 +39,13 @@ pub(crate) struct Nop {
 /// `EINVAL` for unknown flags, and for a 32-byte CQE in a ring that has none.
 #[inline]
 pub(crate) fn prep(state: &State, sqe: &Sqe) -> Result<Nop> {
-    let flags = sqe.op_flags;
+    let mut flags = sqe.op_flags;
     if flags & !nop::ALL != 0 {
         return Err(EINVAL);
+    }
+    // There are two ways to say that the file is a registered one.
+    if sqe.flags & abi::sqe::FIXED_FILE != 0 {
+        flags |= nop::FIXED_FILE;
     }
     let mut extra = [0; 2];
     if flags & nop::CQE32 != 0 {

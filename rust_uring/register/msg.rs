@@ -16,6 +16,7 @@ use crate::{
         Ring, //
     },
     globals::Globals,
+    op::Op,
     request::Request,
     ring::Cqe,
     sys::{
@@ -75,6 +76,7 @@ fn data(ctx: &Ctx, sqe: &Sqe) -> Result {
     if ctx.defers() {
         let mut message = Request::new(ctx.get());
         message.cqe = cqe;
+        message.op = Op::Message;
         complete::push(ctx, Linked::new(message, GFP_KERNEL_ACCOUNT)?, true);
         return Ok(());
     }

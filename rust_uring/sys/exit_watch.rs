@@ -87,6 +87,14 @@ impl<T: OnExit> ExitWatch<T> {
     pub(crate) fn gone(&self) -> bool {
         self.gone.load(Acquire)
     }
+
+    /// Whether the current thread has the id that the watched one had when the watch began. That
+    /// does not make it the same one: the first thread's id passes to the thread that executes
+    /// another program.
+    pub(crate) fn has_current_id(&self) -> bool {
+        // SAFETY: The pid is ours by the invariants; it is only compared.
+        unsafe { ffi::uring_is_current_pid(self.pid.as_ptr()) }
+    }
 }
 
 #[pinned_drop]

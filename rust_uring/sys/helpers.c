@@ -288,6 +288,11 @@ struct pid *uring_current_pid(void)
 	return get_pid(task_pid(current));
 }
 
+bool uring_is_current_pid(const struct pid *pid)
+{
+	return task_pid(current) == pid;
+}
+
 unsigned long uring_get_unmapped_area(unsigned long len, unsigned long flags)
 {
 	return mm_get_unmapped_area(NULL, 0, len, 0, flags | MAP_SHARED);
@@ -351,7 +356,7 @@ int uring_restrict_task(const struct uring_restrictions *in)
 {
 	struct io_restriction *res;
 
-	res = kzalloc(sizeof(*res), GFP_KERNEL_ACCOUNT);
+	res = kzalloc_obj(*res, GFP_KERNEL_ACCOUNT);
 	if (!res)
 		return -ENOMEM;
 	bitmap_from_arr64(res->register_op, &in->register_op, IORING_REGISTER_LAST);

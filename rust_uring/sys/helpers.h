@@ -88,6 +88,7 @@ void uring_vma_set_flags(struct vm_area_struct *vma, unsigned long flags);
 bool uring_wq_has_sleeper(struct wait_queue_head *wq);
 struct wait_queue_head *uring_exit_queue(struct pid *pid);
 struct pid *uring_current_pid(void);
+bool uring_is_current_pid(const struct pid *pid);
 
 /* Files */
 unsigned long uring_get_unmapped_area(unsigned long len, unsigned long flags);

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0
+# What people type; "make help" lists it. Kbuild (beside this) is for the kernel's build.
+
+MAKEFLAGS += --no-print-directory
+export JOBS RUST_URING_CACHE KERNELS TESTS BREAK
+
+KDIR ?=
+KERNEL ?= stock
+CPUS ?= 2
+
+ok = @printf '\033[1;32mok:\033[0m %s\n'
+ko = build/$(1)/rust_uring/rust_uring.ko
+
+all:
+	@scripts/build.sh module $(or $(KDIR),auto)
+	$(ok) "the module is built"
+
+help:
+	@echo "make               build the module: for KDIR=, else the running kernel when it can take a Rust"
+	@echo "                   module, else Debian's stock kernel"
+	@echo "make run           boot Debian's stock kernel, load the module, run a million requests, unload it"
+	@echo "make test          KUnit and kselftests in guests with the test kernel and with the stock kernel"
+	@echo "make shell         a guest to play in, with the module loaded (KERNEL=stock or test)"
+	@echo "make stress        the long versions of the stress programs, on both kernels"
+	@echo "make check         rustfmt, clippy, warnings as errors, checkpatch, the unsafe inventory"
+	@echo "make doc           the module's rustdoc, in build/doc"
+	@echo "make rust-analyzer rust-project.json for editors"
+	@echo "make stock         the module for Debian's stock kernel    (build/stock)"
+	@echo "make test-module   the module for the test kernel          (build/test)"
+	@echo "make selftests     the programs of selftests/ and examples (build/selftests)"
+	@echo "make clean         remove what was built here"
+	@echo "make distclean     and the cache: toolchain root, kernels, downloads"
+	@echo
+	@echo "Everything that is missing (a Debian 13 root with the compilers and QEMU, kernels) is made"
+	@echo "on the way and cached. run, test, shell and check need root and a Debian-like machine."
+	@echo
+	@echo "KDIR=FOLDER        a kernel's build tree, with CONFIG_RUST=y"
+	@echo "KERNELS='test stock'   the guests of make test; TESTS='name name'   only these programs"
+	@echo "BREAK=fail|kasan|panic|hang|leak   make test must fail, visibly: a check of the checker"
+	@echo "RUST_URING_CACHE=FOLDER (default ~/.cache/rust_uring, about 12 GB), JOBS=N, CPUS=N, MEMORY=MiB"
+
+stock test-module:
+	@scripts/build.sh module $(if $(filter stock,$@),stock,test)
+
+selftests:
+	@scripts/build.sh programs
+
+run: stock selftests
+	@qemu/guest.py --kernel stock --cpus $(CPUS) --timeout 600 --name run -- \
+		scripts/run-main-job.sh $(call ko,stock) build/selftests
+	$(ok) "rust_uring loaded into Debian's own kernel, did its requests, and unloaded"
+
+shell: $(if $(filter test,$(KERNEL)),test-module,stock) selftests
+	@qemu/guest.py --kernel $(KERNEL) --cpus $(CPUS) --timeout 0 --interactive --name shell -- \
+		insmod $(call ko,$(KERNEL))
+
+test stress: $(if $(findstring stock,$(or $(KERNELS),stock)),stock) \
+		$(if $(findstring test,$(or $(KERNELS),test)),test-module) selftests
+	@$(if $(BREAK),for kernel in $(or $(KERNELS),test stock); do scripts/build.sh broken $$kernel || exit; done)
+	@scripts/test.sh $(if $(filter stress,$@),--stress)
+
+check:
+	@scripts/check.sh
+
+doc: stock
+	@scripts/doc.sh
+	$(ok) "build/doc/rust_uring/index.html"
+
+rust-analyzer: stock
+	@scripts/doc.sh rust-analyzer
+	$(ok) "rust-project.json"
+
+clean:
+	rm -rf build rust-project.json
+	$(ok) "clean; the cache is kept (make distclean)"
+
+distclean: clean
+	@qemu/clean-cache.sh
+	$(ok) "nothing is left"
+
+.PHONY: all help stock test-module selftests run shell test stress check doc rust-analyzer clean distclean
+# The steps share a cache and a console: the jobs are inside them.
+.NOTPARALLEL:

@@ -1,0 +1,99 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Everything that can be said about the code without running it. All checks
+# run; a failing one is shown with its output. With --count FILE the numbers
+# "passed failed" go there.
+
+. "$(dirname "$0")/../qemu/lib.sh"
+cd "$TOP"
+
+toolchain=$TOP/qemu/toolchain.sh
+source=$(qemu/kernel.sh source)
+log=$TOP/build/check.log
+mkdir -p build
+passed=0 failed=()
+
+check() {
+	local name=$1 begin=$SECONDS
+	shift
+	printf '    %-44s' "$name"
+	if "$@" >"$log" 2>&1; then
+		echo "ok ($((SECONDS - begin)) s)"
+		passed=$((passed + 1))
+	else
+		echo FAILED
+		failed+=("$name")
+		tail -n 60 "$log"
+	fi
+}
+
+# The output of these is a report even when all is well.
+check_shown() {
+	check "$@"
+	sed 's/^/        /' "$log"
+}
+
+# checkpatch --strict. For programs without what speaks of kernel C:
+#   MACRO_ARG_REUSE, MACRO_WITH_FLOW_CONTROL, MULTISTATEMENT_MACRO_USE_DO_WHILE:
+#	kselftest_harness.h is such macros, and so is what is built from them
+#   PREFER_KERNEL_TYPES, PREFER_DEFINED_ATTRIBUTE_MACRO, ALLOC_WITH_SIZEOF, BIT_MACRO:
+#	user space has no u32, no __always_unused, no kmalloc_obj() and no BIT()
+# Headers of tracepoints are laid out like all such headers in the kernel, which
+# OPEN_ENDED_LINE and PARENTHESIS_ALIGNMENT do not know.
+checkpatch() {
+	local common=(perl "$source/scripts/checkpatch.pl" --strict --no-tree --no-summary --quiet --terse --show-types)
+	local kernel trace user status=0
+	mapfile -t kernel < <(find rust_uring include selftests/broken -name '*.[ch]' -exec grep -L TRACE_EVENT {} +)
+	mapfile -t trace < <(find rust_uring -name '*.h' -exec grep -l TRACE_EVENT {} +)
+	mapfile -t user < <(find selftests examples -maxdepth 1 -name '*.[ch]' 2>/dev/null)
+	if [ ${#kernel[@]} -gt 0 ]; then
+		"$toolchain" "${common[@]}" --file "${kernel[@]}" || status=1
+	fi
+	if [ ${#trace[@]} -gt 0 ]; then
+		"$toolchain" "${common[@]}" --ignore OPEN_ENDED_LINE,PARENTHESIS_ALIGNMENT --file "${trace[@]}" || status=1
+	fi
+	if [ ${#user[@]} -gt 0 ]; then
+		"$toolchain" "${common[@]}" --ignore MACRO_ARG_REUSE,MACRO_WITH_FLOW_CONTROL \
+			--ignore MULTISTATEMENT_MACRO_USE_DO_WHILE,PREFER_KERNEL_TYPES \
+			--ignore PREFER_DEFINED_ATTRIBUTE_MACRO,ALLOC_WITH_SIZEOF,BIT_MACRO --file "${user[@]}" || status=1
+	fi
+	return $status
+}
+
+rustfmt_check() {
+	"$toolchain" rustfmt --check --edition 2021 --config-path "$source/.rustfmt.toml" rust_uring/rust_uring_main.rs
+}
+
+compile_python() {
+	local file
+	for file in qemu/*.py scripts/*.py; do
+		python3 -c 'import sys; compile(open(sys.argv[1]).read(), sys.argv[1], "exec")' "$file" || return
+	done
+}
+
+bash_syntax() {
+	local file
+	for file in qemu/*.sh qemu/guest-bin/udevd scripts/*.sh selftests/*.sh .ci/run; do bash -n "$file" || return; done
+}
+
+say "checking"
+check "rustfmt" rustfmt_check
+check "warnings are errors, stock kernel (gcc)" scripts/build.sh module stock check/stock W=e
+check "warnings are errors, test kernel (clang)" scripts/build.sh module test check/test W=e
+check "clippy" scripts/build.sh module stock check/clippy CLIPPY=1 W=e
+check_shown "the unsafe inventory" scripts/unsafe.sh
+check "checkpatch" checkpatch
+check "the programs build without warnings" scripts/build.sh programs
+check "shell syntax" bash_syntax
+if command -v shellcheck >/dev/null; then
+	check "shellcheck" shellcheck -x -e SC1090,SC1091 qemu/*.sh qemu/guest-bin/udevd scripts/*.sh selftests/*.sh .ci/run
+fi
+check "python syntax" compile_python
+check "klog.py knows its reports" python3 qemu/klog.py --self-test
+
+[ "${1:-}" != --count ] || echo "$passed ${#failed[@]}" >"$2"
+if [ ${#failed[@]} -gt 0 ]; then
+	printf '\033[1;31mfailed:\033[0m %s\n' "${failed[@]}" >&2
+	exit 1
+fi
+printf '\033[1;32mok:\033[0m %d checks passed\n' "$passed"

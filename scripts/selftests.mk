@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-2.0
+# Builds the programs of selftests/ and examples/; run by scripts/build.sh in the toolchain root.
+# SOURCE: the kernel's source, HEADERS: its installed UAPI headers, OUT: where to.
+
+# The harness compares whatever it is given, mostly with plain literals, and passes every test its metadata.
+CFLAGS := -O2 -g -std=gnu11 -Wall -Wextra -Werror -Wno-sign-compare -Wno-unused-parameter -static -pthread \
+	-Iinclude/uapi -isystem $(HEADERS)/include -I$(SOURCE)/tools/testing/selftests
+
+programs := $(patsubst %.c,$(OUT)/%,$(notdir $(wildcard selftests/*.c examples/*.c)))
+headers := $(wildcard selftests/*.h examples/*.h include/uapi/linux/*.h)
+
+all: $(programs)
+
+$(OUT)/%: selftests/%.c $(headers) scripts/selftests.mk
+	@echo "  CC      $@"
+	@gcc $(CFLAGS) -o $@ $<
+
+$(OUT)/%: examples/%.c $(headers) scripts/selftests.mk
+	@echo "  CC      $@"
+	@gcc $(CFLAGS) -o $@ $<
+
+.PHONY: all
+.DELETE_ON_ERROR:

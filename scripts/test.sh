@@ -1,0 +1,69 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Runs the tests in the guests and sums them up; see "make help".
+#
+#   test.sh [--stress]
+#
+# KERNELS, TESTS and BREAK come from the environment.
+
+. "$(dirname "$0")/../qemu/lib.sh"
+. "$TOP/selftests/lib-ktap.sh"
+
+KERNELS=${KERNELS:-test stock}
+BREAK=${BREAK:-}
+SCALE=1
+[ -e "$SELFTESTS/tests.list" ] || die "there is no selftests/tests.list" "it says which programs to run, and on which kernel"
+read -ra names <<<"${TESTS:-}"
+if [ "${1:-}" = --stress ]; then
+	export RUST_URING_LONG=1
+	SCALE=20
+	mapfile -t names < <(awk '{ sub(/#.*/, "") } $1 ~ /stress/ { print $1 }' "$SELFTESTS/tests.list" | sort -u)
+	[ ${#names[@]} -gt 0 ] || die "there is no stress program in selftests/tests.list yet" "'make test' runs all there is"
+fi
+
+results=$TOP/build/results
+folders=()
+for kernel in $KERNELS; do
+	out=$results/$kernel
+	rm -rf "$out"
+	mkdir -p "$out"
+	list_tests "$kernel" "${names[@]}" >"$out/list"
+	for name in "${names[@]}"; do
+		grep -qE "^[[:space:]]*$name([[:space:]]|$)" "$SELFTESTS/tests.list" ||
+			die "there is no test '$name'" "selftests/tests.list has the names for TESTS="
+	done
+	if [ ! -s "$out/list" ] && [ ${#names[@]} -gt 0 ]; then
+		note "none of these is for the $kernel kernel"
+		continue
+	fi
+	folders+=("$out")
+	{
+		echo module
+		[ "$kernel" != test ] || echo 'kunit-*'
+		[ "$BREAK" != fail ] || echo broken
+		cut -d' ' -f1 "$out/list"
+	} >"$out/expected"
+	# The longest a guest can be silent: its longest test, three times as long on the test kernel, and a scan for leaks.
+	longest=$(awk -v scale="$SCALE" '$2 > n { n = $2 } END { print n * 3 * scale + 120 }' "$out/list")
+	[ -z "$BREAK" ] || longest=120
+	status=0
+	"$TOP/qemu/guest.py" --kernel "$kernel" --out "$out" --name guest --silence "$longest" --timeout 7200 -- \
+		env BREAK="$BREAK" BROKEN_KO="$TOP/build/broken-$kernel/broken.ko" SCALE="$SCALE" \
+		RUST_URING_LONG="${RUST_URING_LONG:-}" selftests/run-in-guest.sh \
+		"$TOP/build/$kernel/rust_uring/rust_uring.ko" "$TOP/build/selftests" "$out" "${names[@]}" || status=$?
+	case $status in
+	0) echo ok ;;
+	120) echo "it never came up" ;;
+	121) echo "it panicked" ;;
+	122) echo "it hung" ;;
+	123) echo "its kernel log holds a report" ;;
+	130 | 143) exit $status ;;
+	*) echo "the runner in it ended with status $status" ;;
+	esac >"$out/guest"
+done
+
+[ ${#folders[@]} -gt 0 ] || die "no test was run" "KERNELS is '$KERNELS', TESTS is '${TESTS:-}'"
+say "results (in build/results)"
+status=0
+python3 "$TOP/scripts/ktap.py" "$("$TOP/qemu/kernel.sh" source)" "${folders[@]}" || status=$?
+exit $status

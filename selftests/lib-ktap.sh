@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0
+# Shared by the scripts around the tests: KTAP from shell, and tests.list.
+#
+# Sourced, never run.
+
+SELFTESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+# ktap_start FILE TESTS; then ktap_check NAME COMMAND... for each; then ktap_end.
+ktap_start() {
+	KTAP_FILE=$1 KTAP_COUNT=0 KTAP_FAILED=0
+	printf 'TAP version 13\n1..%d\n' "$2" >"$KTAP_FILE"
+}
+
+ktap_check() {
+	local name=$1 result=ok
+	shift
+	"$@" >"$KTAP_FILE.part" 2>&1 || result="not ok" KTAP_FAILED=1
+	head -n 200 "$KTAP_FILE.part" | sed '/^#/!s/^/# /' >>"$KTAP_FILE"
+	[ "$result" = ok ] || sed 's/^/    /' "$KTAP_FILE.part"
+	rm -f "$KTAP_FILE.part"
+	KTAP_COUNT=$((KTAP_COUNT + 1))
+	echo "$result $KTAP_COUNT $name" >>"$KTAP_FILE"
+	echo "$result $name"
+	[ "$result" = ok ]
+}
+
+ktap_end() { echo "# exit $KTAP_FAILED" >>"$KTAP_FILE"; }
+
+# list_tests KERNEL [NAME...]: "LABEL LIMIT NAME ARGS..." of every test in
+# tests.list that is for this kernel, or of those named. The label is the name,
+# and the arguments when there are any.
+list_tests() {
+	awk -v kernel="$1" -v wanted=" ${*:2} " '
+		{ sub(/#.*/, "") }
+		NF == 0 || (wanted != "  " && !index(wanted, " " $1 " ")) { next }
+		{
+			on = "both"; limit = 60; args = ""
+			for (i = 2; i <= NF; i++) {
+				if ($i ~ /^(stock|test|both)$/) on = $i
+				else if ($i ~ /^timeout=/) limit = substr($i, 9)
+				else args = args " " $i
+			}
+			if (on != "both" && on != kernel) next
+			label = $1 args
+			gsub(/[^A-Za-z0-9_.-]+/, "-", label)
+			print label, limit, $1 args
+		}' "$SELFTESTS/tests.list"
+}
