@@ -121,13 +121,14 @@ static __maybe_unused void *pages(size_t len)
 	return p;
 }
 
-/* So many bytes with nothing mapped behind them. */
+/* So many bytes with nothing behind them that could be used. */
 static __maybe_unused char *before_hole(size_t len)
 {
 	size_t rounded = (len + 4095) & ~4095ul;
 	char *p = pages(rounded + 4096);
 
-	munmap(p + rounded, 4096);
+	if (mprotect(p + rounded, 4096, PROT_NONE))
+		abort();
 	return p + rounded - len;
 }
 
@@ -136,7 +137,7 @@ enum place { TMPFS, EXT4, BLOCK };
 static __maybe_unused enum place place;
 static __maybe_unused const char *const files_dir = "/tmp/files";
 /* The null_blk that keeps its data in memory; it has 64 MiB. */
-static __maybe_unused char block_path[32];
+static __maybe_unused const char *const block_path = "/dev/uring_files";
 
 /* A new file of the place with room for @size bytes of zeroes, or the device. */
 static __maybe_unused int new_file(int flags, size_t size)
@@ -169,7 +170,8 @@ static __maybe_unused void put_file(const char *dir, const char *name, const cha
 	close(fd);
 }
 
-#define NULLB	"/tmp/config/nullb/rust_uring"
+/* The disk has the name of the directory. */
+#define NULLB	"/tmp/config/nullb/uring_files"
 
 static __maybe_unused void null_blk_remove(void)
 {
@@ -183,11 +185,10 @@ static __maybe_unused void null_blk_remove(void)
 	rmdir(NULLB);
 }
 
-/* Completions come from a timer's interrupt, as from a device. */
+/* Completions come from a timer's interrupt, as from a device, and it is soon busy. */
 static __maybe_unused void null_blk_add(void)
 {
-	FILE *f;
-	int index;
+	int tries;
 
 	if (system("modprobe -q configfs; modprobe -q null_blk nr_devices=0"))
 		printf("# null_blk is built in\n");
@@ -200,14 +201,10 @@ static __maybe_unused void null_blk_add(void)
 	put_file(NULLB, "size", "64");
 	put_file(NULLB, "blocksize", "512");
 	put_file(NULLB, "irqmode", "2");
+	put_file(NULLB, "hw_queue_depth", "4");
 	put_file(NULLB, "power", "1");
-	f = fopen(NULLB "/index", "re");
-	if (!f || fscanf(f, "%d", &index) != 1)
-		exit(1);
-	fclose(f);
-	snprintf(block_path, sizeof(block_path), "/dev/nullb%d", index);
-	while (access(block_path, F_OK))
-		usleep(1000);
+	for (tries = 0; tries < 1000 && access(block_path, F_OK); tries++)
+		usleep(10000);
 }
 
 static pid_t files_owner;

@@ -16,7 +16,7 @@ IO_VARIANTS(rw_flags);
 
 FIXTURE_SETUP(rw_flags)
 {
-	ASSERT_EQ(0, io_init(&self->io, variant->backend, 8, variant->flags,
+	ASSERT_EQ(0, io_init(&self->io, variant->backend, 16, variant->flags,
 			     variant->sqe_flags));
 	self->fd = new_file(0, SIZE);
 	ASSERT_LE(0, self->fd);
@@ -192,6 +192,37 @@ TEST_F(rw_flags, direct)
 	want = pread(fd, (void *)4096, 4096, 0) < 0 ? -errno : 4096;
 	EXPECT_EQ(want, READ(fd, (void *)4096, 4096, 0));
 	EXPECT_EQ(-EFAULT, want);
+	close(fd);
+}
+
+/* More than the device takes at a time, and nobody who enters and waits for it. */
+TEST_F(rw_flags, direct_and_busy)
+{
+	int i, round, fd = new_file(O_DIRECT, SIZE);
+	struct io *io = &self->io;
+	struct io_uring_cqe cqe;
+
+	for (round = 0; round < 8; round++) {
+		int op = round % 2 ? IORING_OP_READ : IORING_OP_WRITE;
+		char *p = round % 2 ? self->in : self->out;
+
+		if (op == IORING_OP_WRITE)
+			fill(self->out, SIZE, round);
+		for (i = 0; i < 16; i++)
+			prep(io, op, fd, p + 4096 * i, 4096, 4096 * i);
+		ASSERT_EQ(16, ring_enter(&io->r, ring_flush(&io->r), 0, 0));
+		for (i = 0; i < 16; i++) {
+			while (!ring_ready(&io->r)) {
+				usleep(100);
+				if (variant->flags & IORING_SETUP_DEFER_TASKRUN)
+					ring_enter(&io->r, 0, 0, IORING_ENTER_GETEVENTS);
+			}
+			ASSERT_TRUE(ring_cqe(&io->r, &cqe));
+			EXPECT_EQ(4096, cqe.res);
+		}
+		if (op == IORING_OP_READ)
+			EXPECT_EQ(0, memcmp(self->in, self->out, SIZE));
+	}
 	close(fd);
 }
 
