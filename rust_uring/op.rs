@@ -202,6 +202,7 @@ pub(crate) fn prep(state: &State, req: &mut Request, sqe: &Sqe) -> Result<Op> {
 /// Does what the request asks for, without blocking.
 #[inline]
 pub(crate) fn issue(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
+    let _creds = req.creds.clone().map(cred::Overridden::new);
     match &req.op {
         Op::Nop(nop) => nop::issue(ctx, state, *nop, req),
         Op::Rw(_) => issue_rw(ctx, state, req),

@@ -79,6 +79,10 @@ pub(crate) fn submit(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
     if !state.local.is_empty() {
         complete::run_local(ctx, state);
     }
+    if !ctx.defers() && !ctx.inbox.is_empty() {
+        // What could not be done without blocking needs a worker of this process.
+        complete::run(ctx, state);
+    }
     complete::publish(ctx, state);
 
     // Only now may the application write to the entries again.
@@ -122,6 +126,11 @@ fn submit_one(
     match init(ctx, state, &mut req, slot, sqe, left) {
         Ok(how) => {
             trace::submit(ctx, sqe.user_data, sqe.opcode, u32::from(sqe.flags));
+            // That something is not there is no error of the SQE: the submission goes on.
+            if let Err(err) = assign(state, &mut req, sqe) {
+                fail(ctx, state, req, err);
+                return true;
+            }
             if how == How::Worker {
                 punt(ctx, state, req);
                 return true;
@@ -136,12 +145,32 @@ fn submit_one(
             true
         }
         Err(err) => {
-            req.extra = [0; 2];
-            req.set_result(err.to_errno(), 0);
-            complete::finish(ctx, state, req);
+            fail(ctx, state, req, err);
             false
         }
     }
+}
+
+/// Completes a request that was not issued.
+#[cold]
+fn fail(ctx: &Ctx, state: &mut State, mut req: ReqBox, err: Error) {
+    req.extra = [0; 2];
+    req.set_result(err.to_errno(), 0);
+    complete::finish(ctx, state, req);
+}
+
+/// Finds the file and the registered buffer that an SQE names. `EBADF`, `EFAULT`.
+#[inline]
+fn assign(state: &mut State, req: &mut Request, sqe: &Sqe) -> Result {
+    if op::info(sqe.opcode).is_some_and(|info| info.needs_file) {
+        assign_file(state, req, sqe.fd, sqe.flags & abi::sqe::FIXED_FILE != 0)?;
+    }
+    if let Op::Rw(rw) = &req.op {
+        if rw.is_fixed() {
+            rw::assign_buffer(state, req, sqe.buf_index)?;
+        }
+    }
+    Ok(())
 }
 
 /// Where a request is run.
@@ -212,14 +241,6 @@ fn init(
         req.creds = Some(state.personalities.get(sqe.personality).ok_or(EINVAL)?);
     }
     req.op = op::prep(state, req, sqe)?;
-    if info.needs_file {
-        assign_file(state, req, sqe.fd, sqe.flags & abi::sqe::FIXED_FILE != 0)?;
-    }
-    if let Op::Rw(rw) = &req.op {
-        if rw.is_fixed() {
-            rw::assign_buffer(state, req, sqe.buf_index)?;
-        }
-    }
     if sqe.flags & abi::sqe::ASYNC != 0 && !info.stays {
         return Ok(How::Worker);
     }

@@ -160,6 +160,12 @@ impl Rw {
         self.write
     }
 
+    /// Whether a try with this result did less than it was to do. That is no success, whatever the
+    /// application sees.
+    fn is_short(&self, res: isize) -> bool {
+        usize::try_from(res) != Ok(self.len - self.done)
+    }
+
     /// The result of the whole: what earlier tries did counts.
     fn total(&self, res: isize) -> i32 {
         // CAST: `MAX_RW_COUNT` fits.
@@ -187,7 +193,8 @@ impl Transfer for Request {
         if retry {
             this.after = After::Punt;
         } else if let Op::Rw(rw) = &this.op {
-            let total = rw.total(result);
+            let (total, short) = (rw.total(result), rw.is_short(result));
+            this.skip_success &= !short;
             this.set_result(total, 0);
         }
         let ctx = this.ctx.clone();
@@ -198,7 +205,8 @@ impl Transfer for Request {
 /// Marks a request as done with this result.
 fn over(mut req: ReqBox, res: isize) -> Run {
     if let Op::Rw(rw) = &req.op {
-        let total = rw.total(res);
+        let (total, short) = (rw.total(res), rw.is_short(res));
+        req.skip_success &= !short;
         req.set_result(total, 0);
     }
     Run::Done(req)
@@ -232,8 +240,10 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, nonblock: bool
         return over(req, EBADF.to_errno() as isize);
     }
     let mut pos = rw.pos;
+    let mut has_pos = true;
     if pos == -1 {
         rw.cur_pos = !file::is_stream(file);
+        has_pos = rw.cur_pos;
         pos = if rw.cur_pos { file::pos(file) } else { 0 };
     }
     let setup = Setup {
@@ -242,6 +252,7 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, nonblock: bool
         stream: rw.stream,
         flags: rw.flags,
         write,
+        has_pos,
     };
     if let Err(err) = r.iocb.prepare(file, &setup) {
         return over(req, err.to_errno() as isize);
@@ -281,7 +292,7 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, nonblock: bool
         Ok(iter) => iter,
         Err(err) => return over(req, err.to_errno() as isize),
     };
-    let (mut req, mut res) = match iocb::start(req, &mut iter, write) {
+    let (mut req, mut res) = match iocb::start(req, &mut iter, &setup) {
         Started::UnderWay => return Run::Gone,
         Started::Over(req, res) => (req, res),
     };

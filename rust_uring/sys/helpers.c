@@ -559,15 +559,17 @@ static long uring_loop_rw(struct kiocb *kiocb, struct iov_iter *iter, u64 addr, 
 	return done;
 }
 
+/* What has to be checked before each try: the range, security modules, watchers. */
+int uring_kiocb_verify(struct kiocb *kiocb, struct iov_iter *iter, bool write, bool has_pos)
+{
+	return rw_verify_area(write ? WRITE : READ, kiocb->ki_filp,
+			      has_pos ? &kiocb->ki_pos : NULL, iov_iter_count(iter));
+}
+
 long uring_kiocb_read(struct kiocb *kiocb, struct iov_iter *iter, u64 addr)
 {
 	struct file *file = kiocb->ki_filp;
-	long ret;
 
-	ret = rw_verify_area(READ, file, (file->f_mode & FMODE_STREAM) ? NULL : &kiocb->ki_pos,
-			     iov_iter_count(iter));
-	if (ret)
-		return ret;
 	if (file->f_op->read_iter)
 		return file->f_op->read_iter(kiocb, iter);
 	if (file->f_op->read)

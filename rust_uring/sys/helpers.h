@@ -146,6 +146,7 @@ bool uring_kiocb_flag(struct kiocb *kiocb, int flag);
 void uring_kiocb_set_nowait(struct kiocb *kiocb, bool on);
 bool uring_kiocb_start_write(struct kiocb *kiocb);
 void uring_kiocb_end_write(struct kiocb *kiocb);
+int uring_kiocb_verify(struct kiocb *kiocb, struct iov_iter *iter, bool write, bool has_pos);
 long uring_kiocb_read(struct kiocb *kiocb, struct iov_iter *iter, u64 addr);
 long uring_kiocb_write(struct kiocb *kiocb, struct iov_iter *iter, u64 addr);
 int uring_iter_ubuf(struct iov_iter *iter, bool write, u64 addr, size_t len);

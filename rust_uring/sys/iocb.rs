@@ -63,6 +63,8 @@ pub(crate) struct Setup {
     pub(crate) flags: u32,
     /// Whether data goes to the file.
     pub(crate) write: bool,
+    /// Whether the position means something.
+    pub(crate) has_pos: bool,
 }
 
 /// How a transfer went.
@@ -139,11 +141,11 @@ impl<T: Transfer> Iocb<T> {
 /// Starts the transfer that `this` was prepared for.
 ///
 /// Context: may sleep, unless it was set not to. `file` is the one it was prepared for, and is held by
-/// `this` until the end.
+/// `this` until the end. Fails also with what the range, security modules and watchers say.
 pub(crate) fn start<T: Transfer>(
     this: KBox<Linked<T>>,
     iter: &mut Iter<'_>,
-    write: bool,
+    setup: &Setup,
 ) -> Started<T> {
     let this = KBox::into_raw(this);
     // SAFETY: The box is ours.
@@ -162,7 +164,12 @@ pub(crate) fn start<T: Transfer>(
         (*kiocb).ki_complete = Some(complete::<T>);
     }
     let (raw, addr) = iter.as_raw();
-    let result = if write {
+    // SAFETY: `prepare` was called; the file is held; the iterator is valid for the call.
+    let verified =
+        unsafe { ffi::uring_kiocb_verify(kiocb, raw, setup.write, setup.has_pos) };
+    let result = if verified != 0 {
+        verified as isize
+    } else if setup.write {
         // SAFETY: `prepare` was called; the file is held.
         if !unsafe { ffi::uring_kiocb_start_write(kiocb) } {
             EAGAIN.to_errno() as isize

@@ -51,6 +51,8 @@ impl Segments {
         let mut iov = KVVec::with_capacity(pieces.len(), GFP_KERNEL_ACCOUNT)?;
         let mut total = 0;
         for (addr, len) in pieces {
+            // One that is alone is cut before it is looked at, as natively.
+            let len = if nr == 1 { len.min(MAX_RW_COUNT) } else { len };
             // SAFETY: Only compares the addresses.
             if !unsafe { ffi::uring_access_ok(addr, len) } {
                 return Err(EFAULT);
