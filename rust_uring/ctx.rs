@@ -170,7 +170,7 @@ pub(crate) struct Mappings {
 pub(crate) struct ParamRegion {
     /// The memory.
     pub(crate) region: Region,
-    pub(crate) _charge: Option<Charge>,
+    pub(crate) _charges: [Option<Charge>; 2],
 }
 
 /// CQEs are on the overflow list.

@@ -37,7 +37,10 @@ impl Restrictions {
     ///
     /// `EPERM` if the task has filter programs that the module cannot run.
     pub(crate) fn inherit() -> Result<Self> {
-        let table = task_restrictions::current()?;
+        let table = task_restrictions::current();
+        if table.as_ref().is_some_and(|t| t.filters != 0) {
+            return Err(EPERM);
+        }
         Ok(Self {
             inherited: table.as_ref().is_some_and(|t| t.reg_registered != 0),
             table: table.unwrap_or_default(),
@@ -126,7 +129,7 @@ pub(crate) fn register_for_task(arg: u64, nr: u32) -> Result<i32> {
 
 /// `EACCES` if the current task may not do a register operation that takes no ring.
 pub(crate) fn check_task(opcode: u32) -> Result {
-    match task_restrictions::current()? {
+    match task_restrictions::current() {
         Some(table) if table.reg_registered != 0 => allowed(&table, opcode),
         _ => Ok(()),
     }

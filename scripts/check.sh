@@ -38,6 +38,8 @@ check_shown() {
 #	kselftest_harness.h is such macros, and so is what is built from them
 #   PREFER_KERNEL_TYPES, PREFER_DEFINED_ATTRIBUTE_MACRO, ALLOC_WITH_SIZEOF, BIT_MACRO:
 #	user space has no u32, no __always_unused, no kmalloc_obj() and no BIT()
+#   ARRAY_SIZE: taken for one wherever something is divided by the size of a part
+#   REPEATED_WORD: "enum backend backend"
 # Headers of tracepoints are laid out like all such headers in the kernel, which
 # OPEN_ENDED_LINE and PARENTHESIS_ALIGNMENT do not know.
 checkpatch() {
@@ -55,7 +57,8 @@ checkpatch() {
 	if [ ${#user[@]} -gt 0 ]; then
 		"$toolchain" "${common[@]}" --ignore MACRO_ARG_REUSE,MACRO_WITH_FLOW_CONTROL \
 			--ignore MULTISTATEMENT_MACRO_USE_DO_WHILE,PREFER_KERNEL_TYPES \
-			--ignore PREFER_DEFINED_ATTRIBUTE_MACRO,ALLOC_WITH_SIZEOF,BIT_MACRO --file "${user[@]}" || status=1
+			--ignore PREFER_DEFINED_ATTRIBUTE_MACRO,ALLOC_WITH_SIZEOF,BIT_MACRO \
+			--ignore ARRAY_SIZE,REPEATED_WORD --file "${user[@]}" || status=1
 	fi
 	return $status
 }

@@ -37,9 +37,16 @@ static __maybe_unused long module_refs(void)
 	return read_number("/sys/module/rust_uring/refcnt", NULL);
 }
 
-/* Pages that are pinned now, in the whole system. */
+/* Pages that are pinned now, in the whole system. The counters are per CPU until they are told. */
 static __maybe_unused long pinned_pages(void)
 {
+	int fd = open("/proc/sys/vm/stat_refresh", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		if (write(fd, "1", 1) != 1)
+			perror("stat_refresh");
+		close(fd);
+	}
 	return read_number("/proc/vmstat", "nr_foll_pin_acquired") -
 	       read_number("/proc/vmstat", "nr_foll_pin_released");
 }

@@ -80,20 +80,26 @@ fn create(ctx: &Ctx, desc: &mut RegionDesc) -> Result<ParamRegion> {
             .map(|user| Charge::new(user, None, pages))
             .transpose()
     };
-    let mut paid = charge(len >> PAGE_SHIFT)?;
-    let region = if user_memory {
-        Region::new_user(desc.user_addr, len)?
-    } else {
-        let region = Region::new_kernel(len)?;
-        if region.allocated_pages() != len >> PAGE_SHIFT {
-            drop(paid);
-            paid = charge(region.allocated_pages())?;
-        }
-        desc.mmap_offset = abi::mmap::PARAM_REGION;
-        region
+    let paid = charge(len >> PAGE_SHIFT)?;
+    if user_memory {
+        return Ok(ParamRegion {
+            region: Region::new_user(desc.user_addr, len)?,
+            _charges: [paid, None],
+        });
+    }
+    let mut region = Region::new_kernel(len)?;
+    let rounded = region.allocated_pages().saturating_sub(len >> PAGE_SHIFT);
+    let more = match rounded {
+        0 => None,
+        _ => charge(rounded).or_else(|_| {
+            // It does fit, if no page is wasted.
+            region = Region::new_scattered(len)?;
+            Ok::<_, Error>(None)
+        })?,
     };
+    desc.mmap_offset = abi::mmap::PARAM_REGION;
     Ok(ParamRegion {
         region,
-        _charge: paid,
+        _charges: [paid, more],
     })
 }

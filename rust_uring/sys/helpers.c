@@ -330,8 +330,8 @@ bool uring_task_may_restrict(void)
 	       ns_capable_noaudit(current_user_ns(), CAP_SYS_ADMIN);
 }
 
-/* 0: there are none, 1: copied, -EPERM: there are filter programs, too. */
-int uring_task_restrictions(struct uring_restrictions *out)
+/* Copies them, if there are any. */
+bool uring_task_restrictions(struct uring_restrictions *out)
 {
 	const struct io_restriction *res = current->io_uring_restrict;
 
@@ -339,16 +339,15 @@ int uring_task_restrictions(struct uring_restrictions *out)
 	BUILD_BUG_ON(IORING_OP_LAST > 128);
 
 	if (!res)
-		return 0;
-	if (res->bpf_filters)
-		return -EPERM;
+		return false;
 	bitmap_to_arr64(&out->register_op, res->register_op, IORING_REGISTER_LAST);
 	bitmap_to_arr64(out->sqe_op, res->sqe_op, IORING_OP_LAST);
 	out->flags_allowed = res->sqe_flags_allowed;
 	out->flags_required = res->sqe_flags_required;
 	out->op_registered = res->op_registered;
 	out->reg_registered = res->reg_registered;
-	return 1;
+	out->filters = !!res->bpf_filters;
+	return true;
 }
 
 /* The core copies it on fork and frees it with the task. */

@@ -101,11 +101,12 @@ struct uring_restrictions {
 	u8 flags_required;
 	u8 op_registered;
 	u8 reg_registered;
+	u8 filters;	/* there are filter programs, too */
 };
 
 bool uring_task_restricted(void);
 bool uring_task_may_restrict(void);
-int uring_task_restrictions(struct uring_restrictions *out);
+bool uring_task_restrictions(struct uring_restrictions *out);
 int uring_restrict_task(const struct uring_restrictions *in);
 u32 uring_exec_id(void);
 

@@ -83,7 +83,15 @@ impl Region {
                 backing: Backing::Compound(page),
             });
         }
-        let mut memory = VVec::<u8>::zeroed(len, GFP_KERNEL_ACCOUNT)?;
+        Self::new_scattered(len)
+    }
+
+    /// The same, but never with more pages than are used.
+    pub(crate) fn new_scattered(len: usize) -> Result<Self> {
+        if len == 0 || len % PAGE_SIZE != 0 {
+            return Err(EINVAL);
+        }
+        let mut memory = VVec::<u8>::zeroed(len, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
         let base = NonNull::new(memory.as_mut_ptr()).ok_or(ENOMEM)?;
         // INVARIANT: `vmalloc` memory begins at a page and has `len` bytes.
         Ok(Self {
@@ -96,7 +104,7 @@ impl Region {
     /// Pins `len` bytes of the caller's memory at `addr`, both multiples of the page size.
     ///
     /// Context: may sleep. `EFAULT` when they are not all there and writable, `EINVAL` for a wrong
-    /// address or length, `ENOMEM`.
+    /// address or length, `EOVERFLOW` if it is too long, `ENOMEM`.
     pub(crate) fn new_user(addr: u64, len: usize) -> Result<Self> {
         let addr = usize::try_from(addr)?;
         if len == 0 || (len | addr) % PAGE_SIZE != 0 {
@@ -105,7 +113,11 @@ impl Region {
         addr.checked_add(len).ok_or(EOVERFLOW)?;
         let nr = len >> PAGE_SHIFT;
         let nr_int = c_int::try_from(nr).map_err(|_| EOVERFLOW)?;
-        let mut pages = KVVec::<*mut bindings::page>::with_capacity(nr, GFP_KERNEL_ACCOUNT)?;
+        if nr > c_int::MAX as usize / size_of::<*mut bindings::page>() {
+            return Err(EOVERFLOW);
+        }
+        let flags = GFP_KERNEL_ACCOUNT | __GFP_NOWARN;
+        let mut pages = KVVec::<*mut bindings::page>::with_capacity(nr, flags)?;
         // SAFETY: There is room for `nr` pointers.
         let pinned = unsafe {
             bindings::pin_user_pages_fast(

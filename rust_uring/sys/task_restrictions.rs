@@ -30,15 +30,11 @@ pub(crate) fn may_restrict() -> Result {
     }
 }
 
-/// A copy of the task's lists. `EPERM` if it has filter programs as well.
-pub(crate) fn current() -> Result<Option<Table>> {
+/// A copy of the task's lists; it tells if there are filter programs as well.
+pub(crate) fn current() -> Option<Table> {
     let mut table = Table::default();
     // SAFETY: `table` is valid for the write.
-    let ret = unsafe { ffi::uring_task_restrictions(&mut table) };
-    if ret < 0 {
-        return Err(Error::from_errno(ret));
-    }
-    Ok((ret > 0).then_some(table))
+    unsafe { ffi::uring_task_restrictions(&mut table) }.then_some(table)
 }
 
 /// Gives the task its lists; it has none yet. `ENOMEM`.
