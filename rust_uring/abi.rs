@@ -17,6 +17,7 @@ use kernel::prelude::*;
 
 pub(crate) use c::{
     io_uring_clock_register as ClockRegister,
+    io_uring_clone_buffers as CloneBuffers,
     io_uring_getevents_arg as GeteventsArg,
     io_uring_mem_region_reg as MemRegionReg,
     io_uring_params as Params,
@@ -26,7 +27,10 @@ pub(crate) use c::{
     io_uring_query_scq as QueryScq,
     io_uring_reg_wait as RegWait,
     io_uring_region_desc as RegionDesc,
+    io_uring_rsrc_register as RsrcRegister,
     io_uring_rsrc_update as RsrcUpdate,
+    io_uring_rsrc_update2 as RsrcUpdate2,
+    open_how as OpenHow,
     rust_uring_enter as EnterArg,
     rust_uring_register as RegisterArg,
     rust_uring_setup as SetupArg, //
@@ -247,15 +251,17 @@ impl EnterFlags {
 /// `IOSQE_*`, the flags that every SQE can have.
 pub(crate) mod sqe {
     pub(crate) const FIXED_FILE: u8 = 1 << 0;
+    pub(crate) const ASYNC: u8 = 1 << 4;
     pub(crate) const CQE_SKIP_SUCCESS: u8 = 1 << 6;
     pub(crate) const BUFFER_SELECT: u8 = 1 << 5;
 
     /// Flags that are there. Links, drain and forced async arrive with the places where a request
     /// can wait; until then they are refused as by an old kernel.
-    pub(crate) const SUPPORTED: u8 = FIXED_FILE | CQE_SKIP_SUCCESS;
+    pub(crate) const SUPPORTED: u8 = FIXED_FILE | ASYNC | CQE_SKIP_SUCCESS;
 }
 
 static_assert!(sqe::FIXED_FILE as u32 == 1 << c::io_uring_sqe_flags_bit_IOSQE_FIXED_FILE_BIT);
+static_assert!(sqe::ASYNC as u32 == 1 << c::io_uring_sqe_flags_bit_IOSQE_ASYNC_BIT);
 static_assert!(sqe::BUFFER_SELECT as u32 == 1 << c::io_uring_sqe_flags_bit_IOSQE_BUFFER_SELECT_BIT);
 static_assert!(
     sqe::CQE_SKIP_SUCCESS as u32 == 1 << c::io_uring_sqe_flags_bit_IOSQE_CQE_SKIP_SUCCESS_BIT
@@ -329,6 +335,25 @@ pub(crate) mod ioctl {
 pub(crate) mod op {
     use crate::sys::abi_types as c;
 
+    pub(crate) const READV: u8 = c::io_uring_op_IORING_OP_READV as u8;
+    pub(crate) const WRITEV: u8 = c::io_uring_op_IORING_OP_WRITEV as u8;
+    pub(crate) const FSYNC: u8 = c::io_uring_op_IORING_OP_FSYNC as u8;
+    pub(crate) const READ_FIXED: u8 = c::io_uring_op_IORING_OP_READ_FIXED as u8;
+    pub(crate) const WRITE_FIXED: u8 = c::io_uring_op_IORING_OP_WRITE_FIXED as u8;
+    pub(crate) const READV_FIXED: u8 = c::io_uring_op_IORING_OP_READV_FIXED as u8;
+    pub(crate) const WRITEV_FIXED: u8 = c::io_uring_op_IORING_OP_WRITEV_FIXED as u8;
+    pub(crate) const FALLOCATE: u8 = c::io_uring_op_IORING_OP_FALLOCATE as u8;
+    pub(crate) const SYNC_FILE_RANGE: u8 = c::io_uring_op_IORING_OP_SYNC_FILE_RANGE as u8;
+    pub(crate) const OPENAT: u8 = c::io_uring_op_IORING_OP_OPENAT as u8;
+    pub(crate) const CLOSE: u8 = c::io_uring_op_IORING_OP_CLOSE as u8;
+    pub(crate) const FILES_UPDATE: u8 = c::io_uring_op_IORING_OP_FILES_UPDATE as u8;
+    pub(crate) const STATX: u8 = c::io_uring_op_IORING_OP_STATX as u8;
+    pub(crate) const FADVISE: u8 = c::io_uring_op_IORING_OP_FADVISE as u8;
+    pub(crate) const OPENAT2: u8 = c::io_uring_op_IORING_OP_OPENAT2 as u8;
+    pub(crate) const FIXED_FD_INSTALL: u8 = c::io_uring_op_IORING_OP_FIXED_FD_INSTALL as u8;
+    pub(crate) const FTRUNCATE: u8 = c::io_uring_op_IORING_OP_FTRUNCATE as u8;
+    pub(crate) const READ: u8 = c::io_uring_op_IORING_OP_READ as u8;
+    pub(crate) const WRITE: u8 = c::io_uring_op_IORING_OP_WRITE as u8;
     pub(crate) const NOP: u8 = c::io_uring_op_IORING_OP_NOP as u8;
     pub(crate) const MSG_RING: u8 = c::io_uring_op_IORING_OP_MSG_RING as u8;
     pub(crate) const NOP128: u8 = c::io_uring_op_IORING_OP_NOP128 as u8;
@@ -353,6 +378,18 @@ pub(crate) mod nop {
 pub(crate) mod reg {
     use crate::sys::abi_types as c;
 
+    pub(crate) const BUFFERS: u32 = c::io_uring_register_op_IORING_REGISTER_BUFFERS;
+    pub(crate) const UNREGISTER_BUFFERS: u32 = c::io_uring_register_op_IORING_UNREGISTER_BUFFERS;
+    pub(crate) const FILES: u32 = c::io_uring_register_op_IORING_REGISTER_FILES;
+    pub(crate) const UNREGISTER_FILES: u32 = c::io_uring_register_op_IORING_UNREGISTER_FILES;
+    pub(crate) const FILES_UPDATE: u32 = c::io_uring_register_op_IORING_REGISTER_FILES_UPDATE;
+    pub(crate) const FILES2: u32 = c::io_uring_register_op_IORING_REGISTER_FILES2;
+    pub(crate) const FILES_UPDATE2: u32 = c::io_uring_register_op_IORING_REGISTER_FILES_UPDATE2;
+    pub(crate) const BUFFERS2: u32 = c::io_uring_register_op_IORING_REGISTER_BUFFERS2;
+    pub(crate) const BUFFERS_UPDATE: u32 = c::io_uring_register_op_IORING_REGISTER_BUFFERS_UPDATE;
+    pub(crate) const FILE_ALLOC_RANGE: u32 =
+        c::io_uring_register_op_IORING_REGISTER_FILE_ALLOC_RANGE;
+    pub(crate) const CLONE_BUFFERS: u32 = c::io_uring_register_op_IORING_REGISTER_CLONE_BUFFERS;
     pub(crate) const EVENTFD: u32 = c::io_uring_register_op_IORING_REGISTER_EVENTFD;
     pub(crate) const UNREGISTER_EVENTFD: u32 = c::io_uring_register_op_IORING_UNREGISTER_EVENTFD;
     pub(crate) const EVENTFD_ASYNC: u32 = c::io_uring_register_op_IORING_REGISTER_EVENTFD_ASYNC;
@@ -369,6 +406,8 @@ pub(crate) mod reg {
     pub(crate) const RESIZE_RINGS: u32 = c::io_uring_register_op_IORING_REGISTER_RESIZE_RINGS;
     pub(crate) const MEM_REGION: u32 = c::io_uring_register_op_IORING_REGISTER_MEM_REGION;
     pub(crate) const QUERY: u32 = c::io_uring_register_op_IORING_REGISTER_QUERY;
+    pub(crate) const IOWQ_MAX_WORKERS: u32 =
+        c::io_uring_register_op_IORING_REGISTER_IOWQ_MAX_WORKERS;
     /// One more than the last opcode that 7.3 knows.
     pub(crate) const LAST: u32 = c::io_uring_register_op_IORING_REGISTER_LAST;
     /// Added to the opcode when `fd` is a registered index.

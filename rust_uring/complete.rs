@@ -14,6 +14,7 @@ use crate::{
         self,
         SetupFlag, //
     },
+    buffers,
     cq::Posted,
     ctx::{
         Ctx,
@@ -24,9 +25,17 @@ use crate::{
     },
     eventfd,
     op::Op,
-    request::ReqBox,
+    request::{
+        After,
+        ReqBox,
+        ReqFile,
+        Request, //
+    },
     ring::Cqe,
+    rsrc,
+    submit,
     sys::{
+        file,
         trace,
         workqueue, //
     }, //
@@ -80,8 +89,28 @@ pub(crate) fn finish(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
         // Its sender made it; the cache does not count it.
         return;
     }
-    req.op = Op::Idle;
+    release(ctx, state, &mut req);
     state.cache.put(req);
+}
+
+/// Gives back what a request holds.
+#[inline]
+fn release(ctx: &Ctx, state: &mut State, req: &mut Request) {
+    if let (Op::Rw(rw), Some(file)) = (&req.op, req.file.get()) {
+        if req.cqe.res > 0 {
+            file::notify(file, rw.is_write());
+        }
+    }
+    req.op = Op::Idle;
+    match core::mem::replace(&mut req.file, ReqFile::None) {
+        ReqFile::None => {}
+        ReqFile::Normal(file) => drop(file),
+        ReqFile::Fixed(node) => drop(rsrc::put(ctx, state, node)),
+    }
+    if let Some(node) = req.buffer.take() {
+        buffers::put(ctx, state, node);
+    }
+    req.creds = None;
 }
 
 /// Shows the application what was posted, and tells those who wait for it.
@@ -97,7 +126,8 @@ pub(crate) fn publish(ctx: &Ctx, state: &mut State) {
         wake_pollers(ctx);
     }
     if let Some(eventfd) = &state.eventfd {
-        eventfd::cqe_posted(ctx, eventfd, &state.rings);
+        eventfd::cqe_posted(ctx, eventfd, &state.rings, state.from_worker);
+        state.from_worker = false;
     }
 }
 
@@ -185,9 +215,16 @@ pub(crate) fn run(ctx: &Ctx, state: &mut State) -> usize {
             state.rings.sq_flags().clear(abi::sq_flags::TASKRUN);
         }
         let mut batch = ctx.inbox.take();
-        while let Some(req) = batch.pop() {
-            finish(ctx, state, req);
+        while let Some(mut req) = batch.pop() {
             count += 1;
+            if req.after == After::Punt {
+                req.after = After::Complete;
+                submit::punt(ctx, state, req);
+                continue;
+            }
+            state.from_worker |= req.from_worker;
+            req.from_worker = false;
+            finish(ctx, state, req);
         }
     }
     publish(ctx, state);
@@ -232,6 +269,13 @@ pub(crate) fn flush_overflow(ctx: &Ctx, state: &mut State) {
 
 /// Takes every request out of the place where it is. The ring is dying: no CQE will be read.
 pub(crate) fn cancel_all(ctx: &Ctx, state: &mut State) {
-    drop(ctx.inbox.take());
-    while state.local.pop().is_some() {}
+    let mut batch = ctx.inbox.take();
+    while let Some(mut req) = batch.pop() {
+        release(ctx, state, &mut req);
+        state.cache.put(req);
+    }
+    while let Some(mut req) = state.local.pop() {
+        release(ctx, state, &mut req);
+        state.cache.put(req);
+    }
 }

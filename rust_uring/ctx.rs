@@ -20,9 +20,18 @@ use crate::{
         SetupFlag,
         SetupFlags, //
     },
+    buffers::{
+        self,
+        Buffer,
+        Folios, //
+    },
     complete,
     cq::Cq,
     eventfd::RingEventFd,
+    files::{
+        self,
+        FileTable, //
+    },
     globals::{
         Globals,
         RingSlot, //
@@ -34,7 +43,9 @@ use crate::{
     },
     restriction::Restrictions,
     ring::Rings,
+    rsrc::Table,
     sys::{
+        locked_rc::Key,
         mpsc::{
             Fifo,
             Inbox, //
@@ -57,11 +68,16 @@ use crate::{
         wait::WaitQueue,
         workqueue, //
     },
-    wait::Restarts, //
+    wait::Restarts,
+    worker::{
+        Pool,
+        PoolUser, //
+    }, //
 };
 use kernel::{
     c_str,
     impl_has_work,
+    mm::Mm,
     new_mutex,
     new_work,
     prelude::*,
@@ -103,16 +119,43 @@ pub(crate) struct State {
     /// Requests that completed in the submitter's own context but not inline: they are posted at
     /// the end of the submission.
     pub(crate) local: Fifo<Request>,
+    /// One of the CQEs that were posted since the last look is that of a request that a worker ran.
+    pub(crate) from_worker: bool,
     /// Tasks that are about to sleep, or sleep, in [`RingCtx::cq_wait`].
     pub(crate) waiters: u32,
     /// Registered credentials.
     pub(crate) personalities: Personalities,
+    /// Its share in the workers of the processes that submit to it.
+    pub(crate) pools: KVec<PoolUser>,
+    /// The right to take and give back references to registered resources.
+    pub(crate) key: Key,
+    /// Registered files.
+    pub(crate) files: FileTable,
+    /// Registered buffers.
+    pub(crate) buffers: Table<Arc<Buffer>>,
+    /// Large folios that they are in.
+    pub(crate) folios: Folios,
     /// What the ring may be used for.
     pub(crate) restrictions: Restrictions,
     /// The eventfd to signal; the same as in [`RingCtx::eventfd`].
     pub(crate) eventfd: Option<Arc<RingEventFd>>,
     /// Waits that return to user space for a moment and come back.
     pub(crate) restarts: Restarts,
+}
+
+impl State {
+    /// The current process' pool of workers. `ENOMEM`, `EOPNOTSUPP`.
+    pub(crate) fn pool(&mut self, ctx: &Ctx) -> Result<Arc<Pool>> {
+        if let Some(user) = self.pools.iter().find(|user| user.pool().is_current()) {
+            return Ok(user.pool().clone());
+        }
+        // As natively: the queue depth, or four for each CPU, whatever is less.
+        let bounded = self.rings.sq_entries.min(4 * kernel::cpu::nr_cpu_ids());
+        let user = PoolUser::join(&ctx.globals, bounded)?;
+        let pool = user.pool().clone();
+        self.pools.push(user, GFP_KERNEL_ACCOUNT)?;
+        Ok(pool)
+    }
 }
 
 /// What `mmap(2)` finds; protected by `mmap_lock`.
@@ -184,6 +227,8 @@ pub(crate) struct RingCtx {
 
     /// Whom pinned memory is charged to; `None` for those who may lock any amount.
     pub(crate) user: Option<Arc<User>>,
+    /// The address space that pinned memory is shown with. It may be empty already.
+    pub(crate) mm: ARef<Mm>,
     /// The module.
     pub(crate) globals: Arc<Globals>,
     /// The ring's place in its user's share.
@@ -201,6 +246,7 @@ impl RingCtx {
         rings: Arc<Rings>,
         restrictions: Restrictions,
         user: Option<Arc<User>>,
+        mm: ARef<Mm>,
         globals: Arc<Globals>,
         slot: RingSlot,
     ) -> impl PinInit<Self, Error> {
@@ -216,8 +262,14 @@ impl RingCtx {
             cq: Cq::new(flags, limits.overflow),
             cache: Cache::new(limits.requests),
             local: Fifo::new(),
+            from_worker: false,
             waiters: 0,
             personalities: Personalities::new(),
+            pools: KVec::new(),
+            key: Key::new(),
+            files: FileTable::none(),
+            buffers: Table::none(),
+            folios: Folios::new(),
             restrictions,
             eventfd: None,
             restarts: Restarts::new(),
@@ -245,6 +297,7 @@ impl RingCtx {
             boottime: Atomic::new(false),
             restarting: Atomic::new(false),
             user,
+            mm,
             globals,
             slot,
             runner <- workqueue::Task::new(c_str!("RingCtx::runner"), static_lock_class!()),
@@ -399,7 +452,12 @@ impl WorkItem for Ring {
         loop {
             {
                 let mut state = this.ctx.state.lock();
+                for user in state.pools.iter() {
+                    user.pool().cancel_ring(&this.ctx);
+                }
                 complete::cancel_all(&this.ctx, &mut state);
+                files::drop_all(&this.ctx, &mut state);
+                buffers::drop_all(&this.ctx, &mut state);
                 state.cq.drop_overflow();
                 state.cache.clear();
             }

@@ -66,10 +66,11 @@ impl RingEventFd {
     }
 }
 
-/// New CQEs are visible. Called with `uring_lock` held, by no worker.
+/// New CQEs are visible; `from_worker` if one of them is that of a request that a worker ran.
 #[cold]
-pub(crate) fn cqe_posted(ctx: &Ctx, eventfd: &RingEventFd, rings: &Rings) {
-    if eventfd.only_async || rings.cq_flags().load() & abi::CQ_EVENTFD_DISABLED != 0 {
+pub(crate) fn cqe_posted(ctx: &Ctx, eventfd: &RingEventFd, rings: &Rings, from_worker: bool) {
+    if eventfd.only_async && !from_worker || rings.cq_flags().load() & abi::CQ_EVENTFD_DISABLED != 0
+    {
         return;
     }
     eventfd.signal(ctx);

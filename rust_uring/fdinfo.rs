@@ -13,7 +13,8 @@ use crate::{
         Ctx,
         State, //
     },
-    op, //
+    op,
+    sys::file, //
 };
 use kernel::{
     seq_file::SeqFile,
@@ -32,8 +33,8 @@ pub(crate) fn show(ctx: &Ctx, m: &SeqFile) {
         m,
         "SqThread:\t-1\nSqThreadCpu:\t-1\nSqTotalTime:\t0\nSqWorkTime:\t0\n"
     );
-    seq_print!(m, "UserFiles:\t0\nUserBufs:\t0\nPollList:\n");
-    seq_print!(m, "CqOverflowList:\n");
+    show_resources(&state, m);
+    seq_print!(m, "PollList:\nCqOverflowList:\n");
     for entry in state.cq.overflowed().iter() {
         let cqe = entry.cqe;
         seq_print!(
@@ -148,5 +149,26 @@ fn show_cq(ctx: &Ctx, state: &State, m: &SeqFile) {
         }
         seq_print!(m, "\n");
         i += u32::from(two_slots);
+    }
+}
+
+fn show_resources(state: &State, m: &SeqFile) {
+    seq_print!(m, "UserFiles:\t{}\n", state.files.len());
+    for index in 0..state.files.len() {
+        if let Some(node) = state.files.get(index) {
+            seq_print!(m, "{:5}: ", index);
+            file::show_path(m, &node.value);
+            seq_print!(m, "\n");
+        }
+    }
+    seq_print!(m, "UserBufs:\t{}\n", state.buffers.len());
+    for index in 0..state.buffers.len() {
+        match state.buffers.get(index) {
+            Some(node) => {
+                let (addr, len) = node.value.memory.range();
+                seq_print!(m, "{:5}: 0x{:x}/{}\n", index, addr, len);
+            }
+            None => seq_print!(m, "{:5}: <none>\n", index),
+        }
     }
 }

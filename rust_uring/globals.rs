@@ -10,14 +10,17 @@ use crate::{
     sys::{
         cred,
         workqueue::OwnedQueue, //
-    }, //
+    },
+    worker::Pools, //
 };
 use kernel::{
+    new_condvar,
     new_mutex,
     prelude::*,
     rbtree::RBTree,
     sync::{
         Arc,
+        CondVar,
         Mutex, //
     }, //
 };
@@ -29,6 +32,8 @@ pub(crate) struct Limits {
     pub(crate) rings_per_user: u32,
     /// Requests that one ring may have.
     pub(crate) requests: u32,
+    /// Workers of each class that one process may have.
+    pub(crate) workers: u32,
     /// CQEs that the overflow list of one ring may hold.
     pub(crate) overflow: usize,
 }
@@ -65,12 +70,18 @@ pub(crate) struct Globals {
     pub(crate) gate: Gate,
     /// Where rings are taken down and completion lists are run.
     pub(crate) queue: OwnedQueue,
+    /// Workers of processes.
+    #[pin]
+    pub(crate) pools: Pools,
     /// Registered rings of threads.
     #[pin]
     pub(crate) ring_fds: RingFds,
     /// Rings of each user, by user id.
     #[pin]
     rings: Mutex<RBTree<u32, u32>>,
+    /// The last ring of a user is gone.
+    #[pin]
+    ring_gone: CondVar,
 }
 
 impl Globals {
@@ -82,8 +93,10 @@ impl Globals {
                 limits,
                 gate,
                 queue,
+                pools <- Pools::new(),
                 ring_fds <- RingFds::new(),
                 rings <- new_mutex!(RBTree::new(), "Globals::rings"),
+                ring_gone <- new_condvar!("Globals::ring_gone"),
             }),
             GFP_KERNEL,
         )
@@ -104,6 +117,18 @@ impl Globals {
             globals: this.clone(),
             uid,
         })
+    }
+
+    /// Waits until no ring is left, and nothing that rings do. Context: may sleep, as long as it takes;
+    /// nobody can set up rings any more.
+    pub(crate) fn wait_for_rings(&self) {
+        let mut rings = self.rings.lock();
+        while !rings.is_empty() {
+            self.ring_gone.wait(&mut rings);
+        }
+        drop(rings);
+        // The last one may still be in its last function.
+        self.queue.drain();
     }
 
     /// Rings that the user has.
@@ -130,6 +155,7 @@ impl Drop for RingSlot {
         };
         if left == 0 {
             let _ = rings.remove(&self.uid);
+            self.globals.ring_gone.notify_all();
         }
     }
 }

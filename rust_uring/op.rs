@@ -8,36 +8,79 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod nop;
+pub(crate) mod open;
+pub(crate) mod rw;
+pub(crate) mod sync;
 
 use crate::{
     abi::{
         self,
         Sqe, //
     },
+    buffers,
     ctx::{
         Ctx,
         State, //
     },
-    request::Request, //
+    request::{
+        ReqBox,
+        Request, //
+    },
+    sys::cred, //
 };
 use kernel::prelude::*;
 
 /// What a request is to do, as far as it is known after `prep`.
 pub(crate) enum Op {
-    /// Nothing: the request is in the cache.
+    /// Nothing, or nothing any more.
     Idle,
+    /// The CQE of another ring's message: no SQE asked for it.
+    Message,
     /// `NOP` and `NOP128`
     Nop(nop::Nop),
-    /// A message of another ring: the CQE is all there is to it.
-    Message,
+    /// Reads and writes
+    Rw(rw::Rw),
+    /// What is done to a file as a whole
+    Sync(sync::Sync),
+    /// `OPENAT` and `OPENAT2`
+    Open(KBox<open::Open>),
+    /// `STATX`
+    Statx(KBox<open::Statx>),
+    /// What is about descriptors and slots
+    Descriptor(open::Descriptor),
 }
 
-/// What became of a request that was issued.
+/// What became of a request that was tried.
+pub(crate) enum Run {
+    /// Its result is set.
+    Done(ReqBox),
+    /// It would block.
+    Block(ReqBox),
+    /// It goes on by itself: somebody else owns it now.
+    Gone,
+}
+
+/// What became of a request that was issued by its submitter.
 pub(crate) enum Issued {
     /// Its result is set.
-    Done,
+    Done(ReqBox),
     /// Its result is set, but it is to be posted as work that comes from elsewhere would be.
-    DoneLater,
+    DoneLater(ReqBox),
+    /// It would block: it is for a worker.
+    Block(ReqBox),
+    /// Somebody else owns it now.
+    Gone,
+}
+
+impl From<Run> for Issued {
+    #[inline]
+    fn from(run: Run) -> Self {
+        match run {
+            Run::Done(req) => Self::Done(req),
+            Run::Block(req) => Self::Block(req),
+            Run::Gone => Self::Gone,
+        }
+    }
 }
 
 /// What is to be known about an opcode before its SQE is looked at more closely.
@@ -49,6 +92,10 @@ pub(crate) struct OpInfo {
     pub(crate) ioprio: bool,
     /// It can take a provided buffer.
     pub(crate) buffer_select: bool,
+    /// It is about the file that `fd` names.
+    pub(crate) needs_file: bool,
+    /// It is about the submitter's descriptors: it is never given to a worker.
+    pub(crate) stays: bool,
 }
 
 /// The table. `None` for opcodes that the module does not have (yet).
@@ -57,6 +104,17 @@ pub(crate) const fn info(opcode: u8) -> Option<OpInfo> {
         is_128: false,
         ioprio: false,
         buffer_select: false,
+        needs_file: false,
+        stays: false,
+    };
+    const RW: OpInfo = OpInfo {
+        ioprio: true,
+        needs_file: true,
+        ..PLAIN
+    };
+    const FILE: OpInfo = OpInfo {
+        needs_file: true,
+        ..PLAIN
     };
     match opcode {
         abi::op::NOP => Some(PLAIN),
@@ -64,6 +122,28 @@ pub(crate) const fn info(opcode: u8) -> Option<OpInfo> {
             is_128: true,
             ..PLAIN
         }),
+        abi::op::READ
+        | abi::op::WRITE
+        | abi::op::READV
+        | abi::op::WRITEV
+        | abi::op::READ_FIXED
+        | abi::op::WRITE_FIXED
+        | abi::op::READV_FIXED
+        | abi::op::WRITEV_FIXED => Some(RW),
+        abi::op::FSYNC
+        | abi::op::SYNC_FILE_RANGE
+        | abi::op::FALLOCATE
+        | abi::op::FTRUNCATE
+        | abi::op::FADVISE => Some(FILE),
+        abi::op::FIXED_FD_INSTALL => Some(OpInfo {
+            stays: true,
+            ..FILE
+        }),
+        abi::op::CLOSE | abi::op::FILES_UPDATE => Some(OpInfo {
+            stays: true,
+            ..PLAIN
+        }),
+        abi::op::OPENAT | abi::op::OPENAT2 | abi::op::STATX => Some(PLAIN),
         _ => None,
     }
 }
@@ -73,25 +153,92 @@ pub(crate) const fn name(opcode: u8) -> &'static str {
     match opcode {
         abi::op::NOP => "NOP",
         abi::op::NOP128 => "NOP128",
+        abi::op::READ => "READ",
+        abi::op::WRITE => "WRITE",
+        abi::op::READV => "READV",
+        abi::op::WRITEV => "WRITEV",
+        abi::op::READ_FIXED => "READ_FIXED",
+        abi::op::WRITE_FIXED => "WRITE_FIXED",
+        abi::op::READV_FIXED => "READV_FIXED",
+        abi::op::WRITEV_FIXED => "WRITEV_FIXED",
+        abi::op::FSYNC => "FSYNC",
+        abi::op::FALLOCATE => "FALLOCATE",
+        abi::op::SYNC_FILE_RANGE => "SYNC_FILE_RANGE",
+        abi::op::FTRUNCATE => "FTRUNCATE",
+        abi::op::FADVISE => "FADVISE",
+        abi::op::OPENAT => "OPENAT",
+        abi::op::OPENAT2 => "OPENAT2",
+        abi::op::CLOSE => "CLOSE",
+        abi::op::STATX => "STATX",
+        abi::op::FILES_UPDATE => "FILES_UPDATE",
+        abi::op::FIXED_FD_INSTALL => "FIXED_FD_INSTALL",
         _ => "INVALID",
     }
 }
 
 /// Checks an SQE and keeps what it says. `EINVAL` and what else the opcode's own file tells.
 #[inline]
-pub(crate) fn prep(state: &State, sqe: &Sqe) -> Result<Op> {
+pub(crate) fn prep(state: &State, req: &mut Request, sqe: &Sqe) -> Result<Op> {
+    let fixed = sqe.flags & abi::sqe::FIXED_FILE != 0;
     match sqe.opcode {
         abi::op::NOP | abi::op::NOP128 => Ok(Op::Nop(nop::prep(state, sqe)?)),
-        _ => Err(EINVAL),
+        abi::op::READ
+        | abi::op::WRITE
+        | abi::op::READV
+        | abi::op::WRITEV
+        | abi::op::READ_FIXED
+        | abi::op::WRITE_FIXED
+        | abi::op::READV_FIXED
+        | abi::op::WRITEV_FIXED => Ok(Op::Rw(rw::prep(sqe)?)),
+        abi::op::OPENAT | abi::op::OPENAT2 => open::prep_open(req, sqe, fixed),
+        abi::op::STATX => open::prep_statx(req, sqe, fixed),
+        abi::op::CLOSE | abi::op::FIXED_FD_INSTALL | abi::op::FILES_UPDATE => {
+            open::prep_descriptor(req, sqe, fixed)
+        }
+        _ => Ok(Op::Sync(sync::prep(sqe)?)),
     }
 }
 
 /// Does what the request asks for, without blocking.
 #[inline]
-pub(crate) fn issue(ctx: &Ctx, state: &mut State, req: &mut Request) -> Issued {
-    match req.op {
-        Op::Nop(nop) => nop::issue(ctx, state, req, nop),
-        // The result is set by whoever made it.
-        Op::Message | Op::Idle => Issued::Done,
+pub(crate) fn issue(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
+    let _creds = req.creds.clone().map(cred::Overridden::new);
+    match &req.op {
+        Op::Nop(nop) => nop::issue(ctx, state, *nop, req),
+        Op::Rw(_) => issue_rw(ctx, state, req),
+        Op::Sync(sync) if sync.blocks() => Issued::Block(req),
+        Op::Sync(_) => sync::run(req).into(),
+        Op::Open(_) => open::issue_open(ctx, state, req),
+        Op::Statx(_) => Issued::Block(req),
+        Op::Descriptor(what) => open::issue_descriptor(ctx, state, *what, req),
+        Op::Message | Op::Idle => Issued::Done(req),
+    }
+}
+
+/// A read or write. The buffer is held beside the request: that may be over before the call that
+/// uses the buffer returns.
+fn issue_rw(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
+    let Some(node) = &req.buffer else {
+        return rw::run(req, None, true).into();
+    };
+    let held = node.get(&mut state.key);
+    let issued = rw::run(req, held.as_ref().map(|n| &n.value.memory), true).into();
+    if let Some(node) = held {
+        buffers::put(ctx, state, node);
+    }
+    issued
+}
+
+/// Does what the request asks for; it may block. For workers.
+pub(crate) fn run_blocking(req: ReqBox) -> Run {
+    let _creds = req.creds.clone().map(cred::Overridden::new);
+    match &req.op {
+        Op::Rw(_) => {
+            let held = req.buffer.as_ref().map(|node| node.value.clone());
+            rw::run(req, held.as_ref().map(|b| &b.memory), false)
+        }
+        Op::Sync(_) => sync::run(req),
+        Op::Open(_) | Op::Statx(_) => open::run(req),
+        Op::Nop(_) | Op::Descriptor(_) | Op::Message | Op::Idle => Run::Done(req),
     }
 }

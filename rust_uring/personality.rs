@@ -52,8 +52,8 @@ impl Personalities {
         self.by_id.remove(&id).map(|_| 0).ok_or(EINVAL)
     }
 
-    /// Whether an id is registered.
-    pub(crate) fn contains(&self, id: u16) -> bool {
-        self.by_id.get(&id).is_some()
+    /// The credentials of an id.
+    pub(crate) fn get(&self, id: u16) -> Option<ARef<Credential>> {
+        self.by_id.get(&id).cloned()
     }
 }

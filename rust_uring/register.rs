@@ -9,15 +9,19 @@ mod probe;
 mod query;
 mod region;
 mod resize;
+mod rsrc;
 
 use crate::{
     abi::reg,
+    buffers,
     ctx::{
         Ctx,
         State, //
     },
     eventfd,
+    files,
     globals::Globals,
+    register::rsrc::Kind,
     restriction,
     ring_fds,
     sys::{
@@ -69,20 +73,42 @@ impl Call {
 /// `EEXIST` for a task that may not, `EACCES` if the ring's restrictions do not allow it, `EINVAL` for
 /// an opcode that the module does not have; else see the handlers. Context: may sleep.
 pub(crate) fn register(ctx: &Ctx, call: &Call) -> Result<i32> {
-    let state = &mut *ctx.state.lock();
+    let mut guard = ctx.state.lock();
     // A ring that is not enabled yet is bound to nobody.
     if ctx.submitter().is_some() && !ctx.may_submit() {
         return Err(EEXIST);
     }
-    state
+    guard
         .restrictions
         .check_register(call.opcode, ctx.is_disabled())?;
-    handle(ctx, state, call)
+    if call.opcode == reg::CLONE_BUFFERS {
+        drop(guard);
+        return rsrc::clone_buffers(ctx, call.array(1)?);
+    }
+    handle(ctx, &mut guard, call)
 }
 
 /// The table.
 fn handle(ctx: &Ctx, state: &mut State, call: &Call) -> Result<i32> {
     match call.opcode {
+        reg::BUFFERS if call.arg == 0 => Err(EFAULT),
+        reg::BUFFERS => buffers::register(ctx, state, call.arg, 0, call.nr_args),
+        reg::BUFFERS2 => rsrc::register(ctx, state, call, Kind::Buffers),
+        reg::BUFFERS_UPDATE => rsrc::update(ctx, state, call, Kind::Buffers),
+        reg::UNREGISTER_BUFFERS => {
+            call.nothing()?;
+            buffers::unregister(ctx, state)
+        }
+        reg::FILES if call.arg == 0 => Err(EFAULT),
+        reg::FILES => files::register(ctx, state, call.arg, 0, call.nr_args),
+        reg::FILES2 => rsrc::register(ctx, state, call, Kind::Files),
+        reg::FILES_UPDATE => rsrc::update_files(ctx, state, call),
+        reg::FILES_UPDATE2 => rsrc::update(ctx, state, call, Kind::Files),
+        reg::UNREGISTER_FILES => {
+            call.nothing()?;
+            files::unregister(ctx, state)
+        }
+        reg::FILE_ALLOC_RANGE => files::alloc_range(state, call.array(0)?),
         reg::EVENTFD => eventfd::register(ctx, state, call.number(1)?, false),
         reg::EVENTFD_ASYNC => eventfd::register(ctx, state, call.number(1)?, true),
         reg::UNREGISTER_EVENTFD => {
@@ -112,6 +138,7 @@ fn handle(ctx: &Ctx, state: &mut State, call: &Call) -> Result<i32> {
         reg::RESIZE_RINGS => resize::resize(ctx, state, call.array(1)?),
         reg::MEM_REGION => region::register(ctx, call.array(1)?),
         reg::QUERY => query::query(call),
+        reg::IOWQ_MAX_WORKERS => max_workers(ctx, state, call),
         _ => Err(EINVAL),
     }
 }
@@ -134,5 +161,19 @@ fn clock(ctx: &Ctx, call: &Call) -> Result<i32> {
         return Err(EINVAL);
     }
     ctx.set_clock(Clock::from_user(arg.clockid).ok_or(EINVAL)?);
+    Ok(0)
+}
+
+/// `IORING_REGISTER_IOWQ_MAX_WORKERS`: sets how many bounded and unbounded workers the calling process
+/// may have, 0 to leave it; tells how many it was. `EINVAL`, `EFAULT`, `ENOMEM`.
+fn max_workers(ctx: &Ctx, state: &mut State, call: &Call) -> Result<i32> {
+    let arg = call.array(2)?;
+    let new: [u32; 2] = uaccess::read(arg)?;
+    if new.iter().any(|nr| i32::try_from(*nr).is_err()) {
+        return Err(EINVAL);
+    }
+    let ceiling = ctx.globals.limits.workers;
+    let old = state.pool(ctx)?.set_limits(new.map(|nr| nr.min(ceiling)));
+    uaccess::write(arg, &old)?;
     Ok(0)
 }

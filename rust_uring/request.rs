@@ -8,21 +8,64 @@
 #![forbid(unsafe_code)]
 
 use crate::{
+    buffers::BufferRef,
     ctx::{
         Ctx,
         CtxRef, //
     },
+    files::FileRef,
     op::Op,
     ring::Cqe,
-    sys::mpsc::{
-        Chain,
-        Linked, //
-    }, //
+    sys::{
+        file,
+        iocb::Iocb,
+        mpsc::{
+            Chain,
+            Linked, //
+        }, //
+    },
+    worker::Class, //
 };
-use kernel::prelude::*;
+use kernel::{
+    cred::Credential,
+    fs::File,
+    prelude::*,
+    sync::aref::ARef, //
+};
 
 /// A request, boxed so that it can be in a list.
 pub(crate) type ReqBox = KBox<Linked<Request>>;
+
+/// The file that a request is made on, held until it is done.
+pub(crate) enum ReqFile {
+    /// None.
+    None,
+    /// One of the submitter's descriptors.
+    Normal(ARef<File>),
+    /// A registered one.
+    Fixed(FileRef),
+}
+
+impl ReqFile {
+    /// The file.
+    #[inline]
+    pub(crate) fn get(&self) -> Option<&File> {
+        match self {
+            Self::None => None,
+            Self::Normal(file) => Some(file),
+            Self::Fixed(node) => Some(&node.value),
+        }
+    }
+}
+
+/// What is to be done with a request that comes out of the completion list.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Its result is set.
+    Complete,
+    /// It could not be done without blocking.
+    Punt,
+}
 
 /// What one SQE asked for.
 pub(crate) struct Request {
@@ -32,10 +75,25 @@ pub(crate) struct Request {
     pub(crate) extra: [u64; 2],
     /// Post no CQE if all went well (`IOSQE_CQE_SKIP_SUCCESS`).
     pub(crate) skip_success: bool,
+    /// It was run by a worker.
+    pub(crate) from_worker: bool,
+    /// It is never to block, not even in a worker.
+    pub(crate) nowait: bool,
+    /// What the completion list is to do with it.
+    pub(crate) after: After,
+    /// The ring: held so that it is there while the request is.
+    pub(crate) ctx: CtxRef,
+    /// The file.
+    pub(crate) file: ReqFile,
+    /// The registered buffer.
+    pub(crate) buffer: Option<BufferRef>,
+    /// Other credentials than the submitter's own, or the submitter's if it is not the one who runs
+    /// the request.
+    pub(crate) creds: Option<ARef<Credential>>,
     /// What is to be done.
     pub(crate) op: Op,
-    /// The ring: held so that it is there while the request is.
-    pub(crate) _ctx: CtxRef,
+    /// For transfers.
+    pub(crate) iocb: Iocb<Request>,
 }
 
 // Four cache lines are the limit; each opcode has to make do with its share.
@@ -61,6 +119,46 @@ fn fix_restart(res: i32) -> i32 {
 }
 
 impl Request {
+    /// A request that asks for nothing yet.
+    pub(crate) fn new(ctx: CtxRef) -> Self {
+        Self {
+            cqe: Cqe::default(),
+            extra: [0; 2],
+            skip_success: false,
+            from_worker: false,
+            nowait: false,
+            after: After::Complete,
+            ctx,
+            file: ReqFile::None,
+            buffer: None,
+            creds: None,
+            op: Op::Idle,
+            iocb: Iocb::new(),
+        }
+    }
+
+    /// Which threads are to run it.
+    pub(crate) fn class(&self) -> Class {
+        let ends = match (&self.op, self.file.get()) {
+            (Op::Open(_) | Op::Statx(_), _) => true,
+            (_, Some(file)) => file::is_reg(file) || file::is_blk(file),
+            _ => false,
+        };
+        if ends {
+            Class::Bounded
+        } else {
+            Class::Unbounded
+        }
+    }
+
+    /// The inode that it writes to in a way that is done by one at a time.
+    pub(crate) fn hash_key(&self) -> Option<usize> {
+        let file = self.file.get()?;
+        let Op::Rw(rw) = &self.op else { return None };
+        (rw.is_write() && file::is_reg(file) && !file::parallel_writes(file))
+            .then(|| file::inode_key(file))
+    }
+
     /// Sets the result. The kernel's internal restart codes mean that a signal came in between.
     #[inline]
     pub(crate) fn set_result(&mut self, res: i32, flags: u32) {
@@ -111,13 +209,7 @@ impl Cache {
         if self.allocated >= self.limit {
             return Err(EAGAIN);
         }
-        let req = Request {
-            cqe: Cqe::default(),
-            extra: [0; 2],
-            skip_success: false,
-            op: Op::Idle,
-            _ctx: ctx.get(),
-        };
+        let req = Request::new(ctx.get());
         let req = Linked::new(req, GFP_KERNEL_ACCOUNT).map_err(|_| EAGAIN)?;
         self.allocated += 1;
         Ok(req)

@@ -8,6 +8,7 @@
 #![crate_name = "rust_uring"]
 
 mod abi;
+mod buffers;
 mod complete;
 mod cq;
 mod ctx;
@@ -15,6 +16,7 @@ mod device;
 mod enter;
 mod eventfd;
 mod fdinfo;
+mod files;
 mod globals;
 mod op;
 mod personality;
@@ -23,10 +25,12 @@ mod request;
 mod restriction;
 mod ring;
 mod ring_fds;
+mod rsrc;
 mod setup;
 mod submit;
 mod sys;
 mod wait;
+mod worker;
 
 use crate::{
     device::UringDevice,
@@ -69,6 +73,10 @@ module! {
             default: 131072,
             description: "Requests that one ring may have",
         },
+        max_workers: u32 {
+            default: 256,
+            description: "Workers of each class that one process may have",
+        },
         max_overflow: u32 {
             default: 262144,
             description: "CQEs that one ring keeps when its CQ is full",
@@ -89,6 +97,7 @@ impl kernel::InPlaceModule for RustUring {
         let limits = Limits {
             rings_per_user: module_parameters::max_rings.value(),
             requests: module_parameters::max_requests.value(),
+            workers: module_parameters::max_workers.value(),
             // CAST: Widening.
             overflow: module_parameters::max_overflow.value() as usize,
         };
@@ -116,6 +125,6 @@ impl PinnedDrop for RustUring {
         // No file is open any more, but there may be threads with an empty table of rings, and
         // rings may still be on their way down.
         self.globals.ring_fds.forget_all();
-        self.globals.queue.drain();
+        self.globals.wait_for_rings();
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     sys::{
         cred,
         ring_file,
+        task,
         trace,
         uaccess,
         user::User, //
@@ -116,6 +117,7 @@ pub(crate) fn setup(globals: &Arc<Globals>, entries: u32, params: u64) -> Result
         rings,
         restrictions,
         user,
+        task::current_mm()?,
         globals.clone(),
         slot,
     ))?;

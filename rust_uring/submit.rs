@@ -17,11 +17,22 @@ use crate::{
     },
     op::{
         self,
-        Issued, //
+        rw,
+        Issued,
+        Op, //
     },
-    request::ReqBox,
+    request::{
+        ReqBox,
+        ReqFile,
+        Request, //
+    },
     ring::sq_pending,
-    sys::trace, //
+    sys::{
+        cred,
+        ring_file,
+        trace, //
+    },
+    worker::Pool, //
 };
 use kernel::prelude::*;
 
@@ -68,6 +79,10 @@ pub(crate) fn submit(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
     if !state.local.is_empty() {
         complete::run_local(ctx, state);
     }
+    if !ctx.defers() && !ctx.inbox.is_empty() {
+        // What could not be done without blocking needs a worker of this process.
+        complete::run(ctx, state);
+    }
     complete::publish(ctx, state);
 
     // Only now may the application write to the entries again.
@@ -109,22 +124,89 @@ fn submit_one(
 ) -> bool {
     req.cqe.user_data = sqe.user_data;
     match init(ctx, state, &mut req, slot, sqe, left) {
-        Ok(()) => {
+        Ok(how) => {
             trace::submit(ctx, sqe.user_data, sqe.opcode, u32::from(sqe.flags));
-            match op::issue(ctx, state, &mut req) {
-                Issued::Done => complete::finish(ctx, state, req),
-                Issued::DoneLater if ctx.defers() => complete::push(ctx, req, false),
-                Issued::DoneLater => state.local.push(req),
+            // That something is not there is no error of the SQE: the submission goes on.
+            if let Err(err) = assign(state, &mut req, sqe) {
+                fail(ctx, state, req, err);
+                return true;
+            }
+            if how == How::Worker {
+                punt(ctx, state, req);
+                return true;
+            }
+            match op::issue(ctx, state, req) {
+                Issued::Done(req) => complete::finish(ctx, state, req),
+                Issued::DoneLater(req) if ctx.defers() => complete::push(ctx, req, false),
+                Issued::DoneLater(req) => state.local.push(req),
+                Issued::Block(req) => punt(ctx, state, req),
+                Issued::Gone => {}
             }
             true
         }
         Err(err) => {
-            req.extra = [0; 2];
-            req.set_result(err.to_errno(), 0);
-            complete::finish(ctx, state, req);
+            fail(ctx, state, req, err);
             false
         }
     }
+}
+
+/// Completes a request that was not issued.
+#[cold]
+fn fail(ctx: &Ctx, state: &mut State, mut req: ReqBox, err: Error) {
+    req.extra = [0; 2];
+    req.set_result(err.to_errno(), 0);
+    complete::finish(ctx, state, req);
+}
+
+/// Finds the file and the registered buffer that an SQE names. `EBADF`, `EFAULT`.
+#[inline]
+fn assign(state: &mut State, req: &mut Request, sqe: &Sqe) -> Result {
+    if op::info(sqe.opcode).is_some_and(|info| info.needs_file) {
+        assign_file(state, req, sqe.fd, sqe.flags & abi::sqe::FIXED_FILE != 0)?;
+    }
+    if let Op::Rw(rw) = &req.op {
+        if rw.is_fixed() {
+            rw::assign_buffer(state, req, sqe.buf_index)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where a request is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Here,
+    Worker,
+}
+
+/// Hands a request to the workers of its process. Without any it ends with `ECANCELED`.
+#[cold]
+pub(crate) fn punt(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    if req.creds.is_none() {
+        req.creds = cred::current().ok();
+    }
+    let result = match state.pool(ctx) {
+        Ok(pool) => Pool::submit(&pool, req),
+        Err(_) => Err(req),
+    };
+    if let Err(mut req) = result {
+        req.set_result(ECANCELED.to_errno(), 0);
+        complete::finish(ctx, state, req);
+    }
+}
+
+/// Finds the file that an SQE names and gives it to the request. `EBADF`.
+#[inline]
+pub(crate) fn assign_file(state: &mut State, req: &mut Request, fd: i32, fixed: bool) -> Result {
+    // CAST: A negative descriptor is one that does not exist, a negative index is too large.
+    req.file = if fixed {
+        let node = state.files.get(fd as u32 as usize).ok_or(EBADF)?;
+        ReqFile::Fixed(node.get(&mut state.key).ok_or(EBADF)?)
+    } else {
+        ReqFile::Normal(ring_file::fget(fd as u32)?)
+    };
+    Ok(())
 }
 
 /// Checks what is the same for all opcodes, in the order in which io_uring does it.
@@ -132,11 +214,11 @@ fn submit_one(
 fn init(
     ctx: &Ctx,
     state: &mut State,
-    req: &mut ReqBox,
+    req: &mut Request,
     slot: u32,
     sqe: &Sqe,
     left: &mut u32,
-) -> Result {
+) -> Result<How> {
     req.skip_success = false;
     let info = op::info(sqe.opcode).ok_or(EINVAL)?;
     if info.is_128 && !state.rings.sqe128() {
@@ -155,11 +237,14 @@ fn init(
     if sqe.ioprio != 0 && !info.ioprio {
         return Err(EINVAL);
     }
-    if sqe.personality != 0 && !state.personalities.contains(sqe.personality) {
-        return Err(EINVAL);
+    if sqe.personality != 0 {
+        req.creds = Some(state.personalities.get(sqe.personality).ok_or(EINVAL)?);
     }
-    req.op = op::prep(state, sqe)?;
-    Ok(())
+    req.op = op::prep(state, req, sqe)?;
+    if sqe.flags & abi::sqe::ASYNC != 0 && !info.stays {
+        return Ok(How::Worker);
+    }
+    Ok(How::Here)
 }
 
 /// A 128-byte SQE in a ring with both sizes takes the following entry too. `EINVAL` where that is

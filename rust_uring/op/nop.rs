@@ -14,9 +14,15 @@ use crate::{
         Ctx,
         State, //
     },
-    op::Issued,
-    request::Request,
-    sys::ring_file, //
+    op::{
+        rw,
+        Issued, //
+    },
+    request::{
+        ReqBox,
+        Request, //
+    },
+    submit, //
 };
 use kernel::prelude::*;
 
@@ -26,6 +32,7 @@ pub(crate) struct Nop {
     flags: u32,
     result: i32,
     fd: i32,
+    buf_index: u16,
     extra: [u64; 2],
 }
 
@@ -56,16 +63,17 @@ pub(crate) fn prep(state: &State, sqe: &Sqe) -> Result<Nop> {
             0
         },
         fd: sqe.fd,
+        buf_index: sqe.buf_index,
         extra,
     })
 }
 
 /// Completes at once.
 #[inline]
-pub(crate) fn issue(_ctx: &Ctx, state: &mut State, req: &mut Request, op: Nop) -> Issued {
+pub(crate) fn issue(ctx: &Ctx, state: &mut State, op: Nop, mut req: ReqBox) -> Issued {
     let mut res = op.result;
     if op.flags & (nop::FILE | nop::FIXED_BUFFER) != 0 {
-        res = resources(op, res);
+        res = resources(ctx, state, op, &mut req, res);
     }
     let mut flags = 0;
     req.extra = [0; 2];
@@ -75,22 +83,21 @@ pub(crate) fn issue(_ctx: &Ctx, state: &mut State, req: &mut Request, op: Nop) -
     }
     req.set_result(res, flags);
     if op.flags & nop::TW != 0 {
-        return Issued::DoneLater;
+        return Issued::DoneLater(req);
     }
-    Issued::Done
+    Issued::Done(req)
 }
 
-/// Looks up the file and the buffer that the SQE names. There are no registered ones (yet), so
-/// naming one is an error.
+/// Takes the file and the buffer that the SQE names.
 #[cold]
-fn resources(op: Nop, res: i32) -> i32 {
+fn resources(_ctx: &Ctx, state: &mut State, op: Nop, req: &mut Request, res: i32) -> i32 {
     if op.flags & nop::FILE != 0 {
-        // CAST: A negative descriptor is one that does not exist.
-        if op.flags & nop::FIXED_FILE != 0 || ring_file::fget(op.fd as u32).is_err() {
+        let fixed = op.flags & nop::FIXED_FILE != 0;
+        if submit::assign_file(state, req, op.fd, fixed).is_err() {
             return EBADF.to_errno();
         }
     }
-    if op.flags & nop::FIXED_BUFFER != 0 {
+    if op.flags & nop::FIXED_BUFFER != 0 && rw::assign_buffer(state, req, op.buf_index).is_err() {
         return EFAULT.to_errno();
     }
     res

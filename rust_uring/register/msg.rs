@@ -74,13 +74,9 @@ fn data(ctx: &Ctx, sqe: &Sqe) -> Result {
         return Err(EINVAL);
     }
     if ctx.defers() {
-        let message = Request {
-            cqe,
-            extra: [0; 2],
-            skip_success: false,
-            op: Op::Message,
-            _ctx: ctx.get(),
-        };
+        let mut message = Request::new(ctx.get());
+        message.cqe = cqe;
+        message.op = Op::Message;
         complete::push(ctx, Linked::new(message, GFP_KERNEL_ACCOUNT)?, true);
         return Ok(());
     }

@@ -77,7 +77,7 @@ fn create(ctx: &Ctx, desc: &mut RegionDesc) -> Result<ParamRegion> {
     let charge = |pages| {
         ctx.user
             .as_ref()
-            .map(|user| Charge::new(user, pages))
+            .map(|user| Charge::new(user, None, pages))
             .transpose()
     };
     let paid = charge(len >> PAGE_SHIFT)?;

@@ -39,3 +39,26 @@ pub(crate) fn in_group(gid: i32) -> bool {
     // SAFETY: No requirements.
     unsafe { ffi::uring_in_group(gid) }
 }
+
+/// While it lives, the current task acts with other credentials.
+pub(crate) struct Overridden {
+    old: *const bindings::cred,
+    _new: ARef<Credential>,
+}
+
+impl Overridden {
+    /// Puts `cred` in place, which is held until the end.
+    pub(crate) fn new(cred: ARef<Credential>) -> Self {
+        // SAFETY: The reference is kept as long as they are in place.
+        let old = unsafe { ffi::uring_override_creds(cred.as_ptr()) };
+        Self { old, _new: cred }
+    }
+}
+
+impl Drop for Overridden {
+    fn drop(&mut self) {
+        // SAFETY: What was there before; it is not bound to another task since a raw pointer keeps
+        // this from being sent.
+        unsafe { ffi::uring_revert_creds(self.old) };
+    }
+}

@@ -4,13 +4,19 @@
 #include <linux/compat.h>
 #include <linux/hrtimer.h>
 #include <linux/io_uring_types.h>
+#include <linux/magic.h>
 #include <linux/mman.h>
+#include <linux/net.h>
+#include <linux/pagemap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/signal.h>
 #include <linux/time_namespace.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
+#include <linux/blkdev.h>
+#include <linux/fsnotify.h>
+#include <linux/ioprio.h>
 #include "helpers.h"
 
 void uring_percpu_ref_get(struct percpu_ref *ref)
@@ -169,6 +175,11 @@ void uring_unaccount_pages(struct user_struct *user, unsigned long nr)
 	atomic_long_sub(nr, &user->locked_vm);
 }
 
+void uring_account_pinned(struct mm_struct *mm, long nr)
+{
+	atomic64_add(nr, &mm->pinned_vm);
+}
+
 const struct cred *uring_get_cred(void)
 {
 	return get_current_cred();
@@ -212,6 +223,41 @@ bool uring_pages_linear(struct page **pages, unsigned int nr)
 	return true;
 }
 
+/*
+ * Are these pages contiguous within folios that all have one size, and are
+ * those but the first and the last in it as a whole? Tells the size, and the
+ * index of the first page in its folio.
+ */
+bool uring_pages_in_folios(struct page **pages, unsigned int nr, unsigned int *shift,
+			   unsigned long *first)
+{
+	struct folio *folio = page_folio(pages[0]);
+	unsigned long per_folio = folio_nr_pages(folio);
+	unsigned int i;
+
+	*shift = folio_shift(folio);
+	*first = folio_page_idx(folio, pages[0]);
+	for (i = 1; i < nr; i++) {
+		if (page_folio(pages[i]) == folio && pages[i] == pages[i - 1] + 1)
+			continue;
+		/* The next folio: this one ends at its end, that one begins at its beginning. */
+		if (folio_page_idx(folio, pages[i - 1]) != per_folio - 1)
+			return false;
+		folio = page_folio(pages[i]);
+		if (folio_nr_pages(folio) != per_folio || folio_page_idx(folio, pages[i]))
+			return false;
+	}
+	return true;
+}
+
+struct folio *uring_page_folio(struct page *page, unsigned long *pages)
+{
+	struct folio *folio = page_folio(page);
+
+	*pages = folio_nr_pages(folio);
+	return folio;
+}
+
 void *uring_vmap(struct page **pages, unsigned int nr)
 {
 	return vmap(pages, nr, VM_MAP, PAGE_KERNEL);
@@ -250,6 +296,27 @@ bool uring_is_current_pid(const struct pid *pid)
 unsigned long uring_get_unmapped_area(unsigned long len, unsigned long flags)
 {
 	return mm_get_unmapped_area(NULL, 0, len, 0, flags | MAP_SHARED);
+}
+
+/* The core offers io_is_uring_fops() to itself only; the name is in the dentry. */
+bool uring_file_is_native_ring(struct file *file)
+{
+	const struct dentry *dentry = file->f_path.dentry;
+
+	return dentry->d_sb->s_magic == ANON_INODE_FS_MAGIC &&
+	       !strcmp(dentry->d_name.name, "[io_uring]");
+}
+
+bool uring_file_is_unix_socket(struct file *file)
+{
+	struct socket *sock = sock_from_file(file);
+
+	return sock && sock->ops && sock->ops->family == AF_UNIX;
+}
+
+unsigned long uring_nofile_limit(void)
+{
+	return rlimit(RLIMIT_NOFILE);
 }
 
 bool uring_task_restricted(void)
@@ -309,4 +376,336 @@ u32 uring_exec_id(void)
 bool uring_eventfd_signal_allowed(void)
 {
 	return eventfd_signal_allowed();
+}
+
+bool uring_file_nowait(struct file *file)
+{
+	return (file->f_flags & O_NONBLOCK) || (file->f_mode & FMODE_NOWAIT);
+}
+
+bool uring_file_can_poll(struct file *file)
+{
+	return file_can_poll(file);
+}
+
+/* Is the file ready for this now? */
+bool uring_file_polls(struct file *file, unsigned int mask)
+{
+	struct poll_table_struct pt = { ._key = (__force __poll_t)mask };
+
+	return (__force unsigned int)vfs_poll(file, &pt) & mask;
+}
+
+bool uring_file_is_reg(struct file *file)
+{
+	return S_ISREG(file_inode(file)->i_mode);
+}
+
+bool uring_file_is_blk(struct file *file)
+{
+	return S_ISBLK(file_inode(file)->i_mode);
+}
+
+bool uring_file_is_stream(struct file *file)
+{
+	return file->f_mode & FMODE_STREAM;
+}
+
+bool uring_file_async_write(struct file *file)
+{
+	return file->f_op->fop_flags & FOP_BUFFER_WASYNC;
+}
+
+bool uring_file_parallel_dio(struct file *file)
+{
+	return (file->f_flags & O_DIRECT) && (file->f_op->fop_flags & FOP_DIO_PARALLEL_WRITE);
+}
+
+void uring_fsnotify_access(struct file *file)
+{
+	fsnotify_access(file);
+}
+
+void uring_fsnotify_modify(struct file *file)
+{
+	fsnotify_modify(file);
+}
+
+/* sync_file_range(), which is not exported. */
+int uring_sync_file_range(struct file *file, s64 offset, s64 len, unsigned int flags)
+{
+	const unsigned int both = SYNC_FILE_RANGE_WRITE_AND_WAIT;
+	const umode_t mode = file_inode(file)->i_mode;
+	s64 end;
+	int ret = 0;
+
+	if (flags & ~(both | SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WAIT_AFTER))
+		return -EINVAL;
+	if (offset < 0 || check_add_overflow(offset, len, &end) || end < offset)
+		return -EINVAL;
+	end = len ? end - 1 : LLONG_MAX;
+	if (!S_ISREG(mode) && !S_ISBLK(mode) && !S_ISDIR(mode))
+		return -ESPIPE;
+	if (flags & SYNC_FILE_RANGE_WAIT_BEFORE)
+		ret = file_fdatawait_range(file, offset, end);
+	if (ret >= 0 && (flags & SYNC_FILE_RANGE_WRITE)) {
+		if ((flags & both) == both)
+			ret = filemap_fdatawrite_range(file->f_mapping, offset, end);
+		else
+			ret = filemap_flush_range(file->f_mapping, offset, end);
+	}
+	if (ret >= 0 && (flags & SYNC_FILE_RANGE_WAIT_AFTER))
+		ret = file_fdatawait_range(file, offset, end);
+	return ret;
+}
+
+/*
+ * do_ftruncate() is not exported. This is truncate(2) on the file's path, whose
+ * checks (permissions now, security modules) are the stricter ones.
+ */
+int uring_ftruncate(struct file *file, s64 len)
+{
+	if (!S_ISREG(file_inode(file)->i_mode) || !(file->f_mode & FMODE_WRITE) || len < 0)
+		return -EINVAL;
+	if (len > MAX_NON_LFS && !(file->f_flags & O_LARGEFILE))
+		return -EINVAL;
+	return vfs_truncate(&file->f_path, len);
+}
+
+int uring_kiocb_init(struct kiocb *kiocb, struct file *file, s64 pos, u16 ioprio, u8 stream,
+		     int rwf, bool write)
+{
+	kiocb->ki_filp = file;
+	kiocb->ki_pos = pos;
+	kiocb->ki_ioprio = ioprio;
+	kiocb->ki_write_stream = stream;
+	kiocb->ki_flags = file->f_iocb_flags;
+	return kiocb_set_rw_flags(kiocb, (__force rwf_t)rwf, write ? WRITE : READ);
+}
+
+bool uring_kiocb_flag(struct kiocb *kiocb, int flag)
+{
+	return kiocb->ki_flags & flag;
+}
+
+void uring_kiocb_set_nowait(struct kiocb *kiocb, bool on)
+{
+	if (on)
+		kiocb->ki_flags |= IOCB_NOWAIT;
+	else
+		kiocb->ki_flags &= ~IOCB_NOWAIT;
+}
+
+/* Protection against freezing, held until the write is done; false if it would block. */
+bool uring_kiocb_start_write(struct kiocb *kiocb)
+{
+	struct inode *inode = file_inode(kiocb->ki_filp);
+
+	kiocb->ki_flags |= IOCB_WRITE;
+	if (!S_ISREG(inode->i_mode))
+		return true;
+	if (!(kiocb->ki_flags & IOCB_NOWAIT)) {
+		kiocb_start_write(kiocb);
+		return true;
+	}
+	if (!sb_start_write_trylock(inode->i_sb))
+		return false;
+	__sb_writers_release(inode->i_sb, SB_FREEZE_WRITE);
+	return true;
+}
+
+void uring_kiocb_end_write(struct kiocb *kiocb)
+{
+	if (S_ISREG(file_inode(kiocb->ki_filp)->i_mode))
+		kiocb_end_write(kiocb);
+}
+
+/* For files that have read and write only; addr is that of a pinned buffer. */
+static long uring_loop_rw(struct kiocb *kiocb, struct iov_iter *iter, u64 addr, bool write)
+{
+	struct file *file = kiocb->ki_filp;
+	loff_t *ppos = (file->f_mode & FMODE_STREAM) ? NULL : &kiocb->ki_pos;
+	long done = 0;
+
+	if (kiocb->ki_flags & IOCB_HIPRI)
+		return -EOPNOTSUPP;
+	if ((kiocb->ki_flags & IOCB_NOWAIT) && !(file->f_flags & O_NONBLOCK))
+		return -EAGAIN;
+	while (iov_iter_count(iter)) {
+		size_t len = iov_iter_count(iter);
+		void __user *base;
+		ssize_t nr;
+
+		if (iov_iter_is_bvec(iter)) {
+			base = u64_to_user_ptr(addr + done);
+		} else if (iter_is_ubuf(iter)) {
+			base = iter->ubuf + iter->iov_offset;
+		} else {
+			base = iter_iov_addr(iter);
+			len = iter_iov_len(iter);
+		}
+		if (write)
+			nr = file->f_op->write(file, base, len, ppos);
+		else
+			nr = file->f_op->read(file, base, len, ppos);
+		if (nr < 0)
+			return done ? done : nr;
+		done += nr;
+		iov_iter_advance(iter, nr);
+		if (nr != len)
+			break;
+	}
+	return done;
+}
+
+/* What has to be checked before each try: the range, security modules, watchers. */
+int uring_kiocb_verify(struct kiocb *kiocb, struct iov_iter *iter, bool write, bool has_pos)
+{
+	return rw_verify_area(write ? WRITE : READ, kiocb->ki_filp,
+			      has_pos ? &kiocb->ki_pos : NULL, iov_iter_count(iter));
+}
+
+long uring_kiocb_read(struct kiocb *kiocb, struct iov_iter *iter, u64 addr)
+{
+	struct file *file = kiocb->ki_filp;
+
+	if (file->f_op->read_iter)
+		return file->f_op->read_iter(kiocb, iter);
+	if (file->f_op->read)
+		return uring_loop_rw(kiocb, iter, addr, false);
+	return -EINVAL;
+}
+
+long uring_kiocb_write(struct kiocb *kiocb, struct iov_iter *iter, u64 addr)
+{
+	struct file *file = kiocb->ki_filp;
+
+	if (file->f_op->write_iter)
+		return file->f_op->write_iter(kiocb, iter);
+	if (file->f_op->write)
+		return uring_loop_rw(kiocb, iter, addr, true);
+	return -EINVAL;
+}
+
+int uring_iter_ubuf(struct iov_iter *iter, bool write, u64 addr, size_t len)
+{
+	return import_ubuf(write ? ITER_SOURCE : ITER_DEST, u64_to_user_ptr(addr), len, iter);
+}
+
+int uring_iter_iovec(struct iov_iter *iter, bool write, const struct iovec *iov,
+		     unsigned long nr, size_t len)
+{
+	iov_iter_init(iter, write ? ITER_SOURCE : ITER_DEST, iov, nr, len);
+	return 0;
+}
+
+bool uring_access_ok(u64 addr, size_t len)
+{
+	return access_ok(u64_to_user_ptr(addr), len);
+}
+
+void uring_iter_bvec(struct iov_iter *iter, bool write, const struct bio_vec *bvec,
+		     unsigned long nr, size_t offset, size_t len)
+{
+	iov_iter_bvec(iter, write ? ITER_SOURCE : ITER_DEST, bvec, nr, len);
+	iter->iov_offset = offset;
+}
+
+/* ioprio_check_cap(), which is not exported. */
+int uring_check_ioprio(int ioprio)
+{
+	int class = IOPRIO_PRIO_CLASS(ioprio);
+	int level = IOPRIO_PRIO_LEVEL(ioprio);
+
+	switch (class) {
+	case IOPRIO_CLASS_RT:
+		if (!capable(CAP_SYS_ADMIN) && !capable(CAP_SYS_NICE))
+			return -EPERM;
+		fallthrough;
+	case IOPRIO_CLASS_BE:
+		if (level >= IOPRIO_NR_LEVELS)
+			return -EINVAL;
+		break;
+	case IOPRIO_CLASS_IDLE:
+		break;
+	case IOPRIO_CLASS_NONE:
+		if (level)
+			return -EINVAL;
+		break;
+	default:
+		return -EINVAL;
+	}
+	return 0;
+}
+
+u16 uring_current_ioprio(void)
+{
+	return get_current_ioprio();
+}
+
+const struct cred *uring_override_creds(const struct cred *cred)
+{
+	return override_creds(cred);
+}
+
+void uring_revert_creds(const struct cred *old)
+{
+	revert_creds(old);
+}
+
+const struct cred *uring_peek_cred(void)
+{
+	return current_cred();
+}
+
+bool uring_have_user_workers(void)
+{
+	return IS_ENABLED(CONFIG_VHOST_TASK);
+}
+
+#if IS_ENABLED(CONFIG_VHOST_TASK)
+struct vhost_task *uring_worker_create(bool (*fn)(void *data), void (*killed)(void *data),
+				       void *data)
+{
+	return vhost_task_create(fn, killed, data, "rust_uring-wrk");
+}
+
+void uring_worker_start(struct vhost_task *worker)
+{
+	vhost_task_start(worker);
+}
+
+void uring_worker_wake(struct vhost_task *worker)
+{
+	vhost_task_wake(worker);
+}
+
+void uring_worker_stop(struct vhost_task *worker)
+{
+	vhost_task_stop(worker);
+}
+#else
+struct vhost_task *uring_worker_create(bool (*fn)(void *data), void (*killed)(void *data),
+				       void *data)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+void uring_worker_start(struct vhost_task *worker) {}
+void uring_worker_wake(struct vhost_task *worker) {}
+void uring_worker_stop(struct vhost_task *worker) {}
+#endif
+
+/* Makes signal_pending() true in a thread of ours, and ends its interruptible sleep. */
+void uring_interrupt_task(struct task_struct *task)
+{
+	set_tsk_thread_flag(task, TIF_NOTIFY_SIGNAL);
+	if (READ_ONCE(task->__state) & TASK_INTERRUPTIBLE)
+		wake_up_process(task);
+}
+
+/* What an interruption left behind must not interrupt the next piece of work. */
+void uring_clear_notify(void)
+{
+	clear_notify_signal();
 }

@@ -10,11 +10,14 @@
 #include <linux/anon_inodes.h>
 #include <linux/cred.h>
 #include <linux/eventfd.h>
+#include <linux/fdtable.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/percpu-refcount.h>
 #include <linux/pid.h>
 #include <linux/poll.h>
+#include <linux/sched/vhost_task.h>
+#include <linux/uio.h>
 #include <linux/sched.h>
 #include <linux/sched/user.h>
 #include <linux/wait.h>
@@ -63,6 +66,8 @@ struct user_struct *uring_get_user(void);
 int uring_account_pages(struct user_struct *user, unsigned long nr);
 void uring_unaccount_pages(struct user_struct *user, unsigned long nr);
 
+void uring_account_pinned(struct mm_struct *mm, long nr);
+
 /* Credentials */
 const struct cred *uring_get_cred(void);
 
@@ -72,6 +77,9 @@ void uring_put_page(struct page *page);
 void *uring_page_address(struct page *page);
 struct page *uring_page_at(struct page *page, unsigned long nr);
 bool uring_pages_linear(struct page **pages, unsigned int nr);
+bool uring_pages_in_folios(struct page **pages, unsigned int nr, unsigned int *shift,
+			   unsigned long *first);
+struct folio *uring_page_folio(struct page *page, unsigned long *pages);
 void *uring_vmap(struct page **pages, unsigned int nr);
 void uring_vunmap(void *addr);
 void uring_vma_set_flags(struct vm_area_struct *vma, unsigned long flags);
@@ -101,6 +109,77 @@ bool uring_task_may_restrict(void);
 bool uring_task_restrictions(struct uring_restrictions *out);
 int uring_restrict_task(const struct uring_restrictions *in);
 u32 uring_exec_id(void);
+
+/* Files */
+bool uring_file_is_native_ring(struct file *file);
+bool uring_file_is_unix_socket(struct file *file);
+unsigned long uring_nofile_limit(void);
+
+bool uring_file_nowait(struct file *file);
+bool uring_file_can_poll(struct file *file);
+bool uring_file_polls(struct file *file, unsigned int mask);
+bool uring_file_is_reg(struct file *file);
+bool uring_file_is_blk(struct file *file);
+bool uring_file_is_stream(struct file *file);
+bool uring_file_async_write(struct file *file);
+bool uring_file_parallel_dio(struct file *file);
+void uring_fsnotify_access(struct file *file);
+void uring_fsnotify_modify(struct file *file);
+
+int uring_sync_file_range(struct file *file, s64 offset, s64 len, unsigned int flags);
+int uring_ftruncate(struct file *file, s64 len);
+
+/* Paths, from a directory or (NULL) the current one; defined in path.c */
+bool uring_path_cached(struct file *dir, const char *name);
+struct file *uring_open_at(struct file *dir, const char *name, int flags, umode_t mode);
+int uring_statx_at(struct file *dir, const char *name, unsigned int flags, u32 mask,
+		   struct statx *out);
+struct file *uring_fget_path(unsigned int fd);
+
+/* The descriptors of another thread of the process; defined in path.c */
+bool uring_adopt_files(struct task_struct *task);
+void uring_leave_files(void);
+
+/* kiocb and iov_iter */
+int uring_kiocb_init(struct kiocb *kiocb, struct file *file, s64 pos, u16 ioprio, u8 stream,
+		     int rwf, bool write);
+bool uring_kiocb_flag(struct kiocb *kiocb, int flag);
+void uring_kiocb_set_nowait(struct kiocb *kiocb, bool on);
+bool uring_kiocb_start_write(struct kiocb *kiocb);
+void uring_kiocb_end_write(struct kiocb *kiocb);
+int uring_kiocb_verify(struct kiocb *kiocb, struct iov_iter *iter, bool write, bool has_pos);
+long uring_kiocb_read(struct kiocb *kiocb, struct iov_iter *iter, u64 addr);
+long uring_kiocb_write(struct kiocb *kiocb, struct iov_iter *iter, u64 addr);
+int uring_iter_ubuf(struct iov_iter *iter, bool write, u64 addr, size_t len);
+int uring_iter_iovec(struct iov_iter *iter, bool write, const struct iovec *iov,
+		     unsigned long nr, size_t len);
+bool uring_access_ok(u64 addr, size_t len);
+void uring_iter_bvec(struct iov_iter *iter, bool write, const struct bio_vec *bvec,
+		     unsigned long nr, size_t offset, size_t len);
+int uring_check_ioprio(int ioprio);
+u16 uring_current_ioprio(void);
+
+static const int URING_IOCB_DIRECT = IOCB_DIRECT;
+static const int URING_IOCB_NOWAIT = IOCB_NOWAIT;
+static const int URING_IOCB_HIPRI = IOCB_HIPRI;
+static const unsigned int URING_FMODE_READ = (__force unsigned int)FMODE_READ;
+static const unsigned int URING_FMODE_WRITE = (__force unsigned int)FMODE_WRITE;
+static const u64 URING_MAX_RW_COUNT = MAX_RW_COUNT;
+
+/* Credentials of others */
+const struct cred *uring_override_creds(const struct cred *cred);
+void uring_revert_creds(const struct cred *old);
+const struct cred *uring_peek_cred(void);
+
+/* Threads of the calling process that run kernel code */
+bool uring_have_user_workers(void);
+struct vhost_task *uring_worker_create(bool (*fn)(void *data), void (*killed)(void *data),
+				       void *data);
+void uring_worker_start(struct vhost_task *worker);
+void uring_worker_wake(struct vhost_task *worker);
+void uring_worker_stop(struct vhost_task *worker);
+void uring_interrupt_task(struct task_struct *task);
+void uring_clear_notify(void);
 
 /* eventfd */
 bool uring_eventfd_signal_allowed(void);

@@ -179,6 +179,35 @@ impl<T> Fifo<T> {
         Some(node)
     }
 
+    /// Takes the first box whose value is wanted.
+    pub(crate) fn take_first(&mut self, wanted: impl Fn(&T) -> bool) -> Option<KBox<Linked<T>>> {
+        let mut before: *mut Linked<T> = null_mut();
+        let mut at = self.chain.head;
+        loop {
+            // SAFETY: Null or a box of the list.
+            let node = unsafe { at.as_ref() }?;
+            // SAFETY: As before.
+            let next = unsafe { *node.next.get() };
+            if !wanted(&node.value) {
+                before = at;
+                at = next;
+                continue;
+            }
+            if before.is_null() {
+                self.chain.head = next;
+            } else {
+                // SAFETY: A box of the list.
+                unsafe { *(*before).next.get() = next };
+            }
+            if at == self.last {
+                self.last = before;
+            }
+            self.len -= 1;
+            // SAFETY: No longer in the list. INVARIANT: The list goes around it.
+            return Some(unsafe { KBox::from_raw(at) });
+        }
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.len

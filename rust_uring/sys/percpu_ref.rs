@@ -89,6 +89,12 @@ impl<T> Deref for Counter<T> {
     }
 }
 
+impl<T> Clone for Counter<T> {
+    fn clone(&self) -> Self {
+        self.get()
+    }
+}
+
 impl<T> Counter<T> {
     /// Turns the reference into a pointer that a C callback gets.
     pub(super) fn into_raw(self) -> *mut Counted<T> {

@@ -8,6 +8,7 @@
 use crate::sys::ffi;
 use kernel::{
     bindings,
+    mm::Mm,
     prelude::*,
     sync::aref::ARef,
     task::Task, //
@@ -71,6 +72,20 @@ pub(crate) fn current_raw() -> *mut bindings::task_struct {
 /// A counted reference to the current task.
 pub(crate) fn current() -> ARef<Task> {
     ARef::from(&**kernel::current!())
+}
+
+/// A counted reference to the current task's address space, which may be empty one day. `EFAULT` for
+/// a task that has none.
+pub(crate) fn current_mm() -> Result<ARef<Mm>> {
+    let task = kernel::current!();
+    let mm = task.mm().ok_or(EFAULT)?;
+    Ok(ARef::<Mm>::from(&**mm))
+}
+
+/// Whether it is the current task's address space.
+pub(crate) fn is_current_mm(mm: &Mm) -> bool {
+    let task = kernel::current!();
+    task.mm().is_some_and(|m| core::ptr::eq::<Mm>(&**m, mm))
 }
 
 /// Whether `task` is the current one.

@@ -4,7 +4,10 @@
 //!
 //! C header: [`include/linux/uaccess.h`](srctree/include/linux/uaccess.h)
 
-use crate::sys::abi_types as c;
+use crate::sys::{
+    abi_types as c,
+    task, //
+};
 use core::mem::{
     size_of,
     MaybeUninit, //
@@ -36,11 +39,13 @@ pod!(
     u32,
     i32,
     u64,
+    [u32; 2],
     [u64; 2],
     [u64; 8],
     crate::abi::Sqe,
     c::__kernel_timespec,
     c::io_uring_clock_register,
+    c::io_uring_clone_buffers,
     c::io_uring_getevents_arg,
     c::io_uring_mem_region_reg,
     c::io_uring_params,
@@ -50,10 +55,14 @@ pod!(
     c::io_uring_query_scq,
     c::io_uring_reg_wait,
     c::io_uring_region_desc,
+    c::io_uring_rsrc_register,
     c::io_uring_rsrc_update,
+    c::io_uring_rsrc_update2,
     c::rust_uring_enter,
     c::rust_uring_register,
     c::rust_uring_setup,
+    c::open_how,
+    c::statx,
 );
 
 /// A user address out of a 64-bit field; on a 64-bit kernel none is cut off.
@@ -120,6 +129,17 @@ pub(crate) fn bytes_of<T: Pod>(value: &T) -> &[u8] {
 pub(crate) fn zeroed<T: Pod>() -> T {
     // SAFETY: All zeroes is a bit pattern, and any bit pattern is a `T`.
     unsafe { MaybeUninit::zeroed().assume_init() }
+}
+
+/// The `i`th element of an array of `struct iovec`: address and length.
+///
+/// Context: may sleep. `EFAULT`.
+pub(crate) fn read_iovec(array: u64, i: u32) -> Result<[u64; 2]> {
+    if task::in_compat_syscall() {
+        let word: u64 = read(array.wrapping_add(u64::from(i) * 8))?;
+        return Ok([word & 0xffff_ffff, word >> 32]);
+    }
+    read(array.wrapping_add(u64::from(i) * 16))
 }
 
 /// Copies a structure that may be longer or shorter in the caller's version of the ABI.

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Descriptors: `OPENAT`, `OPENAT2`, `CLOSE`, `FIXED_FD_INSTALL`, `FILES_UPDATE`, and `STATX`, which
+//! names files in the same way.
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    abi::{
+        op,
+        OpenHow,
+        Sqe, //
+    },
+    ctx::{
+        Ctx,
+        State, //
+    },
+    files,
+    op::{
+        Issued,
+        Op,
+        Run, //
+    },
+    request::{
+        ReqBox,
+        ReqFile,
+        Request, //
+    },
+    sys::{
+        abi_types as c,
+        path::{
+            self,
+            Adopted,
+            Path, //
+        },
+        ring_file,
+        task,
+        uaccess, //
+    }, //
+};
+use kernel::{
+    bindings,
+    fs::File,
+    prelude::*,
+    sync::aref::ARef,
+    task::Task, //
+};
+
+/// `IORING_FILE_INDEX_ALLOC`: we choose the slot.
+const ALLOC: u32 = !0;
+
+/// An open that has not happened yet.
+pub(crate) struct Open {
+    path: Path,
+    flags: u32,
+    mode: u16,
+    /// Slot of the file table, one more than its index; `ALLOC`; or 0 for a descriptor.
+    slot: u32,
+    /// Whose descriptors are meant.
+    task: ARef<Task>,
+}
+
+/// A `statx(2)`.
+pub(crate) struct Statx {
+    path: Path,
+    flags: u32,
+    mask: u32,
+    buffer: u64,
+}
+
+/// What is done at once by the submitter, because it is about its descriptors or the ring's table.
+#[derive(Clone, Copy)]
+pub(crate) enum Descriptor {
+    /// Closes a descriptor.
+    Close(i32),
+    /// Empties a slot.
+    CloseSlot(u32),
+    /// Gives the registered file a descriptor, with these flags.
+    Install(u32),
+    /// Offset, user address and number of files.
+    Update(u32, u64, u32),
+}
+
+/// The directory of a path: where the SQE says, if the path does not begin at the root.
+fn directory(req: &mut Request, path: &Path, fd: i32) -> Result {
+    if fd != bindings::AT_FDCWD && !path.is_absolute() {
+        req.file = ReqFile::Normal(path::fget(fd)?);
+    }
+    Ok(())
+}
+
+/// `OPENAT` and `OPENAT2`. `EBADF` with a registered file, `EINVAL` for flags that do not fit, or
+/// that restrict how the path is resolved; `EFAULT`, `ENOENT`, `ENAMETOOLONG`, `E2BIG`.
+pub(crate) fn prep_open(req: &mut Request, sqe: &Sqe, fixed: bool) -> Result<Op> {
+    let how = if sqe.opcode == op::OPENAT2 {
+        let len = sqe.len as usize;
+        // The first version of the structure.
+        if len < size_of::<OpenHow>() {
+            return Err(EINVAL);
+        }
+        uaccess::read_sized(sqe.off, len)?
+    } else {
+        let mut how: OpenHow = uaccess::zeroed();
+        how.flags = u64::from(sqe.op_flags) & u64::from(bindings::VALID_OPEN_FLAGS);
+        if how.flags & u64::from(bindings::O_CREAT | O_TMPFILE) != 0 {
+            how.mode = u64::from(sqe.len) & 0o7777;
+        }
+        how
+    };
+    if sqe.buf_index != 0 {
+        return Err(EINVAL);
+    }
+    if fixed {
+        return Err(EBADF);
+    }
+    let path = Path::from_user(sqe.addr, false)?;
+    let flags = u32::try_from(how.flags).map_err(|_| EINVAL)?;
+    let creates = flags & (bindings::O_CREAT | O_TMPFILE) != 0;
+    let mode_ok = if creates {
+        how.mode & !0o7777 == 0
+    } else {
+        how.mode == 0
+    };
+    if flags & !bindings::VALID_OPEN_FLAGS != 0 || !mode_ok || how.resolve != 0 {
+        return Err(EINVAL);
+    }
+    if sqe.file_index != 0 && flags & bindings::O_CLOEXEC != 0 {
+        return Err(EINVAL);
+    }
+    directory(req, &path, sqe.fd)?;
+    let open = Open {
+        path,
+        flags,
+        // CAST: Checked above.
+        mode: how.mode as u16,
+        slot: sqe.file_index,
+        task: task::current(),
+    };
+    Ok(Op::Open(KBox::new(open, GFP_KERNEL_ACCOUNT)?))
+}
+
+/// `__O_TMPFILE`; the other bit of `O_TMPFILE` asks for a directory.
+const O_TMPFILE: u32 = bindings::__O_TMPFILE;
+
+/// `STATX`. `EBADF` with a registered file, `EINVAL`, `EFAULT`, `ENOENT`, `ENAMETOOLONG`.
+pub(crate) fn prep_statx(req: &mut Request, sqe: &Sqe, fixed: bool) -> Result<Op> {
+    if sqe.buf_index != 0 || sqe.file_index != 0 {
+        return Err(EINVAL);
+    }
+    if fixed {
+        return Err(EBADF);
+    }
+    let empty_ok = sqe.op_flags & bindings::AT_EMPTY_PATH != 0;
+    let path = Path::from_user(sqe.addr, empty_ok)?;
+    directory(req, &path, sqe.fd)?;
+    let statx = Statx {
+        path,
+        flags: sqe.op_flags,
+        mask: sqe.len,
+        buffer: sqe.off,
+    };
+    Ok(Op::Statx(KBox::new(statx, GFP_KERNEL_ACCOUNT)?))
+}
+
+/// `CLOSE`, `FIXED_FD_INSTALL` and `FILES_UPDATE`. `EINVAL`, `EBADF` for a registered file where none is
+/// meant or the other way round, `EPERM` for an install with other credentials.
+pub(crate) fn prep_descriptor(req: &Request, sqe: &Sqe, fixed: bool) -> Result<Op> {
+    let clean = sqe.off == 0 && sqe.addr == 0 && sqe.len == 0 && sqe.buf_index == 0;
+    let what = match sqe.opcode {
+        op::CLOSE => {
+            if !clean || sqe.op_flags != 0 {
+                return Err(EINVAL);
+            }
+            if fixed {
+                return Err(EBADF);
+            }
+            match (sqe.file_index, sqe.fd) {
+                (0, fd) => Descriptor::Close(fd),
+                (slot, 0) => Descriptor::CloseSlot(slot),
+                _ => return Err(EINVAL),
+            }
+        }
+        op::FIXED_FD_INSTALL => {
+            if !clean || sqe.file_index != 0 || sqe.addr3 != 0 {
+                return Err(EINVAL);
+            }
+            if !fixed {
+                return Err(EBADF);
+            }
+            if sqe.op_flags & !c::IORING_FIXED_FD_NO_CLOEXEC != 0 {
+                return Err(EINVAL);
+            }
+            if req.creds.is_some() {
+                return Err(EPERM);
+            }
+            let keep = sqe.op_flags & c::IORING_FIXED_FD_NO_CLOEXEC != 0;
+            Descriptor::Install(if keep { 0 } else { bindings::O_CLOEXEC })
+        }
+        _ => {
+            if fixed || sqe.op_flags != 0 || sqe.file_index != 0 || sqe.len == 0 {
+                return Err(EINVAL);
+            }
+            // CAST: The lower half, as natively.
+            Descriptor::Update(sqe.off as u32, sqe.addr, sqe.len)
+        }
+    };
+    Ok(Op::Descriptor(what))
+}
+
+impl Open {
+    /// Opens the file. Context: may sleep.
+    fn open(&self, dir: Option<&File>) -> Result<ARef<File>> {
+        // CAST: Same bits.
+        path::open(dir, &self.path, self.flags as i32, self.mode)
+    }
+
+    fn slot(&self) -> Option<u32> {
+        (self.slot != ALLOC).then_some(self.slot)
+    }
+}
+
+/// An open by its submitter: only if that does not have to wait.
+pub(crate) fn issue_open(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Issued {
+    let Op::Open(open) = &req.op else {
+        return Issued::Done(req);
+    };
+    let dir = req.file.get();
+    let changes = bindings::O_CREAT | bindings::O_TRUNC | O_TMPFILE;
+    if open.flags & changes != 0 || !path::is_cached(dir, &open.path) {
+        return Issued::Block(req);
+    }
+    let _creds = req.creds.clone().map(crate::sys::cred::Overridden::new);
+    let result = open.open(dir).and_then(|file| match open.slot {
+        0 => path::install(file, open.flags & bindings::O_CLOEXEC),
+        _ => files::install(ctx, state, file, open.slot()),
+    });
+    req.set_result(result.unwrap_or_else(|err| err.to_errno()), 0);
+    Issued::Done(req)
+}
+
+/// An open or a `statx(2)` by a worker.
+pub(crate) fn run(mut req: ReqBox) -> Run {
+    let dir = req.file.get();
+    let result = match &req.op {
+        Op::Statx(s) => path::statx(dir, &s.path, s.flags, s.mask, s.buffer).map(|()| 0),
+        Op::Open(open) => open.open(dir).and_then(|file| match open.slot {
+            0 => {
+                let _files = Adopted::new(&open.task)?;
+                path::install(file, open.flags & bindings::O_CLOEXEC)
+            }
+            _ => {
+                let ctx = &req.ctx;
+                files::install(ctx, &mut ctx.state.lock(), file, open.slot())
+            }
+        }),
+        _ => Err(EINVAL),
+    };
+    req.set_result(result.unwrap_or_else(|err| err.to_errno()), 0);
+    Run::Done(req)
+}
+
+/// What is about descriptors and slots. Context: may sleep, in the submitter.
+pub(crate) fn issue_descriptor(
+    ctx: &Ctx,
+    state: &mut State,
+    what: Descriptor,
+    mut req: ReqBox,
+) -> Issued {
+    let result = match what {
+        Descriptor::Close(fd) => close(fd),
+        Descriptor::CloseSlot(slot) => files::remove(ctx, state, slot.wrapping_sub(1)).map(|()| 0),
+        Descriptor::Install(flags) => match req.file.get() {
+            Some(file) => path::receive(file, flags),
+            None => Err(EBADF),
+        },
+        Descriptor::Update(ALLOC, fds, nr) => files::update_free(ctx, state, fds, nr),
+        Descriptor::Update(offset, fds, nr) => files::update(ctx, state, offset, fds, 0, nr),
+    };
+    req.set_result(result.unwrap_or_else(|err| err.to_errno()), 0);
+    Issued::Done(req)
+}
+
+/// Closes a descriptor, unless it is a ring. `EBADF`.
+fn close(fd: i32) -> Result<i32> {
+    let file = path::fget(fd)?;
+    if ring_file::data::<crate::ctx::Ring>(&file).is_some() {
+        return Err(EBADF);
+    }
+    drop(file);
+    path::close(fd).map(|()| 0)
+}

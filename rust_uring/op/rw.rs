@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reads and writes: `READ`, `WRITE`, the vectored ones, and those with registered buffers.
+//!
+//! A transfer is tried without blocking first. What would block goes to a worker; direct I/O goes on
+//! in the background and completes from interrupt context.
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    abi::{
+        op,
+        Sqe, //
+    },
+    complete,
+    ctx::State,
+    op::{
+        Op,
+        Run, //
+    },
+    request::{
+        After,
+        ReqBox,
+        Request, //
+    },
+    sys::{
+        file,
+        iocb::{
+            self,
+            Iocb,
+            Setup,
+            Started,
+            Transfer, //
+        },
+        iter::{
+            self,
+            Iter,
+            Segments,
+            MAX_RW_COUNT, //
+        },
+        mpsc::Linked,
+        pinned::{
+            Gathered,
+            PinnedBuffer, //
+        }, //
+    }, //
+};
+use kernel::{
+    fs::File,
+    prelude::*,
+    sync::Arc, //
+};
+
+/// Where the data is.
+#[derive(Clone)]
+enum Memory {
+    /// In one piece.
+    User,
+    /// In pieces.
+    Vector(Arc<Segments>),
+    /// In a registered buffer, in one piece.
+    Fixed,
+    /// In a registered buffer, in pieces that were not looked for yet.
+    FixedPieces(Arc<KVVec<(u64, usize)>>),
+    /// In a registered buffer, in pieces.
+    FixedVector(Arc<Gathered>),
+}
+
+/// A read or a write.
+pub(crate) struct Rw {
+    addr: u64,
+    len: usize,
+    /// Position in the file, or -1 for the file's own.
+    pos: i64,
+    /// Bytes transferred by earlier tries.
+    done: usize,
+    memory: Memory,
+    flags: u32,
+    ioprio: u16,
+    stream: u8,
+    write: bool,
+    /// The file's own position is used.
+    cur_pos: bool,
+}
+
+/// `EINVAL`, `EPERM` for an I/O priority that is not allowed; `EFAULT`, `ENOMEM` for a vector.
+pub(crate) fn prep(sqe: &Sqe) -> Result<Rw> {
+    let write = matches!(
+        sqe.opcode,
+        op::WRITE | op::WRITEV | op::WRITE_FIXED | op::WRITEV_FIXED
+    );
+    // Attributes (protection information) are not made yet.
+    if sqe.pad2 != 0 {
+        return Err(EINVAL);
+    }
+    let ioprio = if sqe.ioprio != 0 {
+        file::check_ioprio(sqe.ioprio)?;
+        sqe.ioprio
+    } else {
+        file::current_ioprio()
+    };
+    // CAST: Widening; more than `MAX_RW_COUNT` is never transferred at once.
+    let mut len = sqe.len as usize;
+    let memory = match sqe.opcode {
+        op::READV | op::WRITEV => {
+            let segments = Segments::import(sqe.addr, sqe.len)?;
+            len = segments.len();
+            Memory::Vector(Arc::new(segments, GFP_KERNEL_ACCOUNT)?)
+        }
+        op::READ_FIXED | op::WRITE_FIXED => Memory::Fixed,
+        op::READV_FIXED | op::WRITEV_FIXED => {
+            let pieces = iter::read_pieces(sqe.addr, sqe.len)?;
+            Memory::FixedPieces(Arc::new(pieces, GFP_KERNEL_ACCOUNT)?)
+        }
+        _ => {
+            len = len.min(MAX_RW_COUNT);
+            let _ = Iter::user(write, sqe.addr, len)?;
+            Memory::User
+        }
+    };
+    Ok(Rw {
+        addr: sqe.addr,
+        len,
+        // CAST: Same bits.
+        pos: sqe.off as i64,
+        done: 0,
+        memory,
+        flags: sqe.op_flags,
+        ioprio,
+        // CAST: The lowest byte of the field.
+        stream: sqe.file_index as u8,
+        write,
+        cur_pos: false,
+    })
+}
+
+impl Rw {
+    /// Whether a registered buffer is used.
+    pub(crate) fn is_fixed(&self) -> bool {
+        !matches!(self.memory, Memory::User | Memory::Vector(_))
+    }
+
+    /// Finds the pieces in the buffer, if it is about pieces and that was not done yet.
+    ///
+    /// `EFAULT` for what is not in the buffer, `EINVAL` for too much, `EOVERFLOW`, `ENOMEM`.
+    fn gather(&mut self, buffer: Option<&PinnedBuffer>) -> Result {
+        if let Memory::FixedPieces(pieces) = &self.memory {
+            let gathered = Gathered::new(buffer.ok_or(EFAULT)?, pieces)?;
+            self.len = gathered.len();
+            if self.len > MAX_RW_COUNT {
+                return Err(EINVAL);
+            }
+            self.memory = Memory::FixedVector(Arc::new(gathered, GFP_KERNEL_ACCOUNT)?);
+        }
+        Ok(())
+    }
+
+    /// Whether data goes to the file.
+    pub(crate) fn is_write(&self) -> bool {
+        self.write
+    }
+
+    /// Whether a try with this result did less than it was to do. That is no success, whatever the
+    /// application sees.
+    fn is_short(&self, res: isize) -> bool {
+        usize::try_from(res) != Ok(self.len - self.done)
+    }
+
+    /// The result of the whole: what earlier tries did counts.
+    fn total(&self, res: isize) -> i32 {
+        // CAST: `MAX_RW_COUNT` fits.
+        match self.done as isize {
+            0 => res as i32,
+            done if res < 0 => done as i32,
+            done => (done + res) as i32,
+        }
+    }
+}
+
+impl Transfer for Request {
+    fn iocb(&self) -> &Iocb<Self> {
+        &self.iocb
+    }
+
+    /// Context: any, also hard interrupt.
+    fn done(mut this: KBox<Linked<Self>>, result: isize) {
+        let retry = {
+            let again =
+                result == EAGAIN.to_errno() as isize || result == EOPNOTSUPP.to_errno() as isize;
+            let file = this.file.get();
+            again && !this.nowait && file.is_some_and(|f| file::is_reg(f) || file::is_blk(f))
+        };
+        if retry {
+            this.after = After::Punt;
+        } else if let Op::Rw(rw) = &this.op {
+            let (total, short) = (rw.total(result), rw.is_short(result));
+            this.skip_success &= !short;
+            this.set_result(total, 0);
+        }
+        let ctx = this.ctx.clone();
+        complete::push(&ctx, this, true);
+    }
+}
+
+/// Marks a request as done with this result.
+fn over(mut req: ReqBox, res: isize) -> Run {
+    if let Op::Rw(rw) = &req.op {
+        let (total, short) = (rw.total(res), rw.is_short(res));
+        req.skip_success &= !short;
+        req.set_result(total, 0);
+    }
+    Run::Done(req)
+}
+
+/// What a try without blocking would have to know.
+fn would_block(file: &File, write: bool, direct: bool) -> bool {
+    if !(file::supports_nowait(file) || file::can_poll(file) && file::is_ready(file, write)) {
+        return true;
+    }
+    // Not all filesystems can write to the page cache without blocking.
+    write && !direct && file::is_reg(file) && !file::async_write(file)
+}
+
+/// Tries the transfer, with what is still to be done.
+///
+/// `buffer` is the registered buffer, held by the caller until this returns. Context: may sleep;
+/// blocks only if `nonblock` is not set.
+pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, nonblock: bool) -> Run {
+    let r = &mut **req;
+    let (Some(file), Op::Rw(rw)) = (r.file.get(), &mut r.op) else {
+        return over(req, EBADF.to_errno() as isize);
+    };
+    let write = rw.write;
+    let mode_ok = if write {
+        file::is_writable(file)
+    } else {
+        file::is_readable(file)
+    };
+    if !mode_ok {
+        return over(req, EBADF.to_errno() as isize);
+    }
+    let mut pos = rw.pos;
+    let mut has_pos = true;
+    if pos == -1 {
+        rw.cur_pos = !file::is_stream(file);
+        has_pos = rw.cur_pos;
+        pos = if rw.cur_pos { file::pos(file) } else { 0 };
+    }
+    let setup = Setup {
+        pos,
+        ioprio: rw.ioprio,
+        stream: rw.stream,
+        flags: rw.flags,
+        write,
+        has_pos,
+    };
+    if let Err(err) = r.iocb.prepare(file, &setup) {
+        return over(req, err.to_errno() as isize);
+    }
+    if r.iocb.is_hipri() {
+        return over(req, EINVAL.to_errno() as isize);
+    }
+    r.nowait = r.iocb.is_nowait();
+    if nonblock && would_block(file, write, r.iocb.is_direct()) {
+        if r.nowait {
+            return over(req, EAGAIN.to_errno() as isize);
+        }
+        return Run::Block(req);
+    }
+    let whole = file::is_reg(file) || file::is_blk(file);
+    r.iocb.set_nowait(nonblock);
+
+    if let Err(err) = rw.gather(buffer) {
+        return over(req, err.to_errno() as isize);
+    }
+    let left = rw.len - rw.done;
+    let at = rw.addr.wrapping_add(rw.done as u64);
+    let memory = rw.memory.clone();
+    let iter = match &memory {
+        Memory::User => Iter::user(write, at, left),
+        Memory::Vector(segments) => Ok(Iter::segments(write, segments).after(rw.done)),
+        Memory::Fixed => buffer
+            .ok_or(EFAULT)
+            .and_then(|buffer| Iter::pinned(write, buffer, at, left)),
+        Memory::FixedPieces(_) => Err(EFAULT),
+        Memory::FixedVector(gathered) => buffer
+            .ok_or(EFAULT)
+            .and_then(|buffer| Iter::gathered(write, buffer, gathered))
+            .map(|iter| iter.after(rw.done)),
+    };
+    let mut iter = match iter {
+        Ok(iter) => iter,
+        Err(err) => return over(req, err.to_errno() as isize),
+    };
+    let (mut req, mut res) = match iocb::start(req, &mut iter, &setup) {
+        Started::UnderWay => return Run::Gone,
+        Started::Over(req, res) => (req, res),
+    };
+
+    let r = &mut **req;
+    let nowait = r.nowait;
+    let (Some(file), Op::Rw(rw)) = (r.file.get(), &mut r.op) else {
+        return over(req, EBADF.to_errno() as isize);
+    };
+    let again = EAGAIN.to_errno() as isize;
+    // Some filesystems say that they cannot where they mean that they would have to block.
+    if nonblock && res == EOPNOTSUPP.to_errno() as isize {
+        res = again;
+    }
+    if res > 0 {
+        let pos = r.iocb.pos();
+        if rw.cur_pos {
+            file::set_pos(file, pos);
+        } else if rw.pos != -1 {
+            rw.pos = pos;
+        }
+    }
+    // CAST: Only compared when positive.
+    let partial = res > 0 && (res as usize) < left && whole && !nowait;
+    if res == again && nonblock && !nowait {
+        return Run::Block(req);
+    }
+    if partial && nonblock {
+        rw.done += res as usize;
+        return Run::Block(req);
+    }
+    over(req, res)
+}
+
+/// Finds the registered buffer that the SQE names. `EFAULT` if there is none.
+pub(crate) fn assign_buffer(state: &mut State, req: &mut Request, index: u16) -> Result {
+    let node = state.buffers.get(usize::from(index)).ok_or(EFAULT)?;
+    req.buffer = node.get(&mut state.key);
+    Ok(())
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reading and writing files, at once or in the background.
+//!
+//! A transfer that goes on in the background owns the box that its [`Iocb`] is in; the completion gets
+//! it back.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use crate::sys::{
+    ffi,
+    iter::Iter,
+    mpsc::Linked, //
+};
+use core::{
+    cell::UnsafeCell,
+    marker::PhantomData,
+    ptr::null_mut, //
+};
+use kernel::{
+    bindings,
+    error::to_result,
+    fs::File,
+    prelude::*,
+    types::Opaque, //
+};
+
+/// A value whose transfer can complete in the background.
+pub(crate) trait Transfer: Sized + Send {
+    /// Its control block.
+    fn iocb(&self) -> &Iocb<Self>;
+
+    /// The transfer is over. Context: any, also hard interrupt.
+    fn done(this: KBox<Linked<Self>>, result: isize);
+}
+
+/// The control block of a transfer.
+///
+/// # Invariants
+///
+/// While a transfer is under way `owner` is the box that this is in; else it is null.
+pub(crate) struct Iocb<T> {
+    kiocb: Opaque<bindings::kiocb>,
+    owner: UnsafeCell<*mut Linked<T>>,
+    _owner: PhantomData<fn(T)>,
+}
+
+// SAFETY: Owned by one context at a time, like the box that it is in.
+unsafe impl<T: Send> Send for Iocb<T> {}
+// SAFETY: All methods that change something are called by the owner of the box.
+unsafe impl<T: Send> Sync for Iocb<T> {}
+
+/// What a transfer is to be done with.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup {
+    /// Position in the file.
+    pub(crate) pos: i64,
+    /// I/O priority.
+    pub(crate) ioprio: u16,
+    /// Write stream.
+    pub(crate) stream: u8,
+    /// `RWF_*`
+    pub(crate) flags: u32,
+    /// Whether data goes to the file.
+    pub(crate) write: bool,
+    /// Whether the position means something.
+    pub(crate) has_pos: bool,
+}
+
+/// How a transfer went.
+pub(crate) enum Started<T> {
+    /// It is over, with this result.
+    Over(KBox<Linked<T>>, isize),
+    /// It goes on in the background, and has the box.
+    UnderWay,
+}
+
+impl<T: Transfer> Iocb<T> {
+    /// A control block that is not in use.
+    pub(crate) const fn new() -> Self {
+        Self {
+            kiocb: Opaque::uninit(),
+            owner: UnsafeCell::new(null_mut()),
+            _owner: PhantomData,
+        }
+    }
+
+    /// Prepares a transfer on `file`. `EOPNOTSUPP` or `EINVAL` for flags that do not fit.
+    pub(crate) fn prepare(&mut self, file: &File, setup: &Setup) -> Result {
+        let kiocb = self.kiocb.get();
+        // SAFETY: Ours; all zeroes is a valid start.
+        unsafe { kiocb.write(pin_init::zeroed()) };
+        // SAFETY: Both are valid. The file is only used while the owner of the box holds it.
+        to_result(unsafe {
+            // CAST: Same bits.
+            ffi::uring_kiocb_init(
+                kiocb,
+                file.as_ptr(),
+                setup.pos,
+                setup.ioprio,
+                setup.stream,
+                setup.flags as c_int,
+                setup.write,
+            )
+        })
+    }
+
+    fn flag(&self, flag: c_int) -> bool {
+        // SAFETY: `prepare` was called.
+        unsafe { ffi::uring_kiocb_flag(self.kiocb.get(), flag) }
+    }
+
+    /// Whether the page cache is bypassed. After [`Self::prepare`].
+    pub(crate) fn is_direct(&self) -> bool {
+        self.flag(ffi::URING_IOCB_DIRECT)
+    }
+
+    /// Whether blocking is not wanted at all. After [`Self::prepare`].
+    pub(crate) fn is_nowait(&self) -> bool {
+        self.flag(ffi::URING_IOCB_NOWAIT)
+    }
+
+    /// Whether completions are to be polled for. After [`Self::prepare`].
+    pub(crate) fn is_hipri(&self) -> bool {
+        self.flag(ffi::URING_IOCB_HIPRI)
+    }
+
+    /// Sets whether blocking is allowed. After [`Self::prepare`].
+    pub(crate) fn set_nowait(&mut self, nowait: bool) {
+        // SAFETY: `prepare` was called.
+        unsafe { ffi::uring_kiocb_set_nowait(self.kiocb.get(), nowait) }
+    }
+
+    /// Position after the transfer.
+    pub(crate) fn pos(&self) -> i64 {
+        // SAFETY: `prepare` was called.
+        unsafe { (*self.kiocb.get()).ki_pos }
+    }
+}
+
+/// Starts the transfer that `this` was prepared for.
+///
+/// Context: may sleep, unless it was set not to. `file` is the one it was prepared for, and is held by
+/// `this` until the end. Fails also with what the range, security modules and watchers say.
+pub(crate) fn start<T: Transfer>(
+    this: KBox<Linked<T>>,
+    iter: &mut Iter<'_>,
+    setup: &Setup,
+) -> Started<T> {
+    let this = KBox::into_raw(this);
+    // SAFETY: The box is ours.
+    let iocb = unsafe { (**this).iocb() };
+    let range = this.addr()..this.addr() + size_of::<Linked<T>>();
+    if !range.contains(&core::ptr::from_ref(iocb).addr()) {
+        // The completion would give back another box than this.
+        // SAFETY: Just taken apart.
+        return Started::Over(unsafe { KBox::from_raw(this) }, EINVAL.to_errno() as isize);
+    }
+    let kiocb = iocb.kiocb.get();
+    // INVARIANT: The transfer may begin.
+    // SAFETY: `owner` is ours to write until then.
+    unsafe {
+        *iocb.owner.get() = this;
+        (*kiocb).ki_complete = Some(complete::<T>);
+    }
+    let (raw, addr) = iter.as_raw();
+    // SAFETY: `prepare` was called; the file is held; the iterator is valid for the call.
+    let verified =
+        unsafe { ffi::uring_kiocb_verify(kiocb, raw, setup.write, setup.has_pos) };
+    let result = if verified != 0 {
+        verified as isize
+    } else if setup.write {
+        // SAFETY: `prepare` was called; the file is held.
+        if !unsafe { ffi::uring_kiocb_start_write(kiocb) } {
+            EAGAIN.to_errno() as isize
+        } else {
+            // SAFETY: As before; the iterator is valid for the call.
+            let result = unsafe { ffi::uring_kiocb_write(kiocb, raw, addr) };
+            if result != -(bindings::EIOCBQUEUED as isize) {
+                // SAFETY: Not under way, so it is still ours; pairs with the start above.
+                unsafe { ffi::uring_kiocb_end_write(kiocb) };
+            }
+            result
+        }
+    } else {
+        // SAFETY: As before.
+        unsafe { ffi::uring_kiocb_read(kiocb, raw, addr) }
+    };
+    if result == -(bindings::EIOCBQUEUED as isize) {
+        return Started::UnderWay;
+    }
+    // SAFETY: Not under way: the box is ours again. INVARIANT: So is `owner`.
+    unsafe { *iocb.owner.get() = null_mut() };
+    // SAFETY: As before.
+    Started::Over(unsafe { KBox::from_raw(this) }, result)
+}
+
+/// The transfer is over. Context: any.
+///
+/// # Safety
+///
+/// `kiocb` is that of an [`Iocb`] whose transfer is under way; called once.
+unsafe extern "C" fn complete<T: Transfer>(kiocb: *mut bindings::kiocb, result: c_long) {
+    let opaque = Opaque::cast_from(kiocb).cast_mut();
+    // SAFETY: That field of an `Iocb<T>`.
+    let iocb = unsafe { &*kernel::container_of!(opaque, Iocb<T>, kiocb) };
+    // SAFETY: The transfer is over; its start is known from the flag.
+    unsafe {
+        if ffi::uring_kiocb_flag(kiocb, bindings::IOCB_WRITE as c_int) {
+            ffi::uring_kiocb_end_write(kiocb);
+        }
+    }
+    // SAFETY: The transfer had the box, and gives it back now.
+    let owner = unsafe { *iocb.owner.get() };
+    // SAFETY: As before.
+    unsafe { *iocb.owner.get() = null_mut() };
+    // SAFETY: From `KBox::into_raw` in `start`.
+    T::done(unsafe { KBox::from_raw(owner) }, result);
+}

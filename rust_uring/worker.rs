@@ -1,0 +1,515 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The threads that run what would block.
+//!
+//! Each process has a pool. Its threads belong to the process (see [`crate::sys::user_worker`]), so a
+//! request runs with the memory, the limits and the file system view of the one that submitted it;
+//! only the credentials are put in place. Work on regular files and block devices is *bounded*: it
+//! ends by itself, so few threads do. All other work may wait for ever, and has more.
+//!
+//! Buffered writes to one file are done one after another, by whatever thread.
+
+#![forbid(unsafe_code)]
+
+mod pools;
+
+pub(crate) use pools::{
+    PoolUser,
+    Pools, //
+};
+
+use crate::{
+    complete,
+    ctx::{
+        Ctx,
+        RingCtx, //
+    },
+    globals::Globals,
+    op::{
+        self,
+        Run, //
+    },
+    request::{
+        After,
+        ReqBox,
+        Request, //
+    },
+    sys::{
+        mpsc::Fifo,
+        percpu_ref::Counter,
+        task,
+        user_worker::{
+            self,
+            Job,
+            UserWorker, //
+        }, //
+    },
+};
+use kernel::{
+    impl_has_hr_timer,
+    impl_has_work,
+    mm::Mm,
+    new_mutex,
+    new_spinlock,
+    new_work,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        ArcBorrow,
+        Mutex,
+        SetOnce,
+        SpinLock, //
+    },
+    task::Task,
+    time::{
+        hrtimer::{
+            ArcHrTimerHandle,
+            HrTimer,
+            HrTimerCallback,
+            HrTimerCallbackContext,
+            HrTimerPointer,
+            HrTimerRestart,
+            RelativeMode, //
+        },
+        Delta,
+        Monotonic, //
+    },
+    workqueue::{
+        Work,
+        WorkItem, //
+    }, //
+};
+
+/// Kinds of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Ends by itself.
+    Bounded = 0,
+    /// May wait for ever.
+    Unbounded = 1,
+}
+
+/// The work of one class.
+struct Queue {
+    waiting: Fifo<Request>,
+    /// Threads that exist.
+    threads: u32,
+    /// Threads that have nothing to do.
+    idle: u32,
+    /// Threads that may exist.
+    limit: u32,
+}
+
+/// What the queue lock protects.
+struct Queues {
+    classes: [Queue; 2],
+    /// Inodes that are being written to: work on them waits.
+    busy_inodes: KVec<usize>,
+    /// The process is gone, or the pool is about to go: nothing is taken any more.
+    closed: bool,
+}
+
+/// The threads of one process.
+#[pin_data]
+pub(crate) struct Pool {
+    #[pin]
+    queues: SpinLock<Queues>,
+    #[pin]
+    threads: Mutex<Threads>,
+    /// Looks for threads that have had nothing to do for a while.
+    #[pin]
+    timer: HrTimer<Pool>,
+    /// Stops them.
+    #[pin]
+    reap: Work<Pool>,
+    /// The process.
+    mm: ARef<Mm>,
+    globals: Arc<Globals>,
+}
+
+impl_has_hr_timer! {
+    impl HasHrTimer<Self> for Pool {
+        mode: RelativeMode<Monotonic>, field: self.timer
+    }
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Pool { self.reap }
+}
+
+/// What the thread lock protects.
+struct Threads {
+    list: KVec<UserWorker<Worker>>,
+    /// The timer, while there are threads.
+    timer: Option<ArcHrTimerHandle<Pool>>,
+}
+
+/// How often idle threads are looked for. Who has had nothing to do since the last look is stopped.
+const IDLE: Delta = Delta::from_secs(5);
+
+/// One thread.
+#[pin_data]
+pub(crate) struct Worker {
+    pool: Arc<Pool>,
+    class: Class,
+    /// The thread itself, once it runs.
+    task: SetOnce<ARef<Task>>,
+    /// The ring of the request that is being run, as a number; 0 if there is none.
+    running: Atomic<usize>,
+    /// That request is to end as soon as it can.
+    cancelled: Atomic<bool>,
+    /// Nothing to do. Written under the queue lock.
+    idle: Atomic<bool>,
+    /// It had something to do since idle threads were looked for.
+    worked: Atomic<bool>,
+    /// It takes no work any more. Written under the queue lock.
+    retired: Atomic<bool>,
+}
+
+impl Pool {
+    /// `limits`: how many bounded and unbounded threads there may be.
+    fn new(mm: ARef<Mm>, globals: &Arc<Globals>, limits: [u32; 2]) -> Result<Arc<Self>> {
+        let queue = |limit| Queue {
+            waiting: Fifo::new(),
+            threads: 0,
+            idle: 0,
+            limit,
+        };
+        let queues = Queues {
+            classes: limits.map(queue),
+            busy_inodes: KVec::new(),
+            closed: false,
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                queues <- new_spinlock!(queues, "Pool::queues"),
+                threads <- new_mutex!(Threads { list: KVec::new(), timer: None }, "Pool::threads"),
+                timer <- HrTimer::new(),
+                reap <- new_work!("Pool::reap"),
+                mm,
+                globals: globals.clone(),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    /// Whether it is the pool of the current process.
+    pub(crate) fn is_current(&self) -> bool {
+        task::is_current_mm(&self.mm)
+    }
+
+    /// Hands a request over. Gives it back if the process is gone, or has no thread and the current
+    /// task cannot make one. Context: may sleep.
+    pub(crate) fn submit(this: &Arc<Self>, req: ReqBox) -> core::result::Result<(), ReqBox> {
+        let class = req.class();
+        let may_spawn = this.is_current();
+        let spawn = {
+            let queues = &mut *this.queues.lock();
+            let Some(queue) = queues.classes.get_mut(class as usize) else {
+                return Err(req);
+            };
+            if queues.closed || queue.threads == 0 && !may_spawn {
+                return Err(req);
+            }
+            queue.waiting.push(req);
+            // One thread for each piece of work that no idle thread is there for.
+            let short = queue.waiting.len() > queue.idle as usize;
+            let spawn = may_spawn && short && queue.threads < queue.limit;
+            if spawn {
+                queue.threads += 1;
+            }
+            spawn
+        };
+        if spawn && Self::spawn(this, class).is_err() {
+            let mut queues = this.queues.lock();
+            if let Some(queue) = queues.classes.get_mut(class as usize) {
+                queue.threads -= 1;
+                if queue.threads == 0 {
+                    // Nobody will come for it.
+                    if let Some(req) = queue.waiting.pop() {
+                        return Err(req);
+                    }
+                }
+            }
+        }
+        this.wake_idle(class);
+        Ok(())
+    }
+
+    fn spawn(this: &Arc<Self>, class: Class) -> Result {
+        let worker = Arc::pin_init(
+            pin_init!(Worker {
+                pool: this.clone(),
+                class,
+                task: SetOnce::new(),
+                running: Atomic::new(0),
+                cancelled: Atomic::new(false),
+                idle: Atomic::new(false),
+                worked: Atomic::new(true),
+                retired: Atomic::new(false),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        let threads = &mut *this.threads.lock();
+        threads.list.reserve(1, GFP_KERNEL_ACCOUNT)?;
+        let thread = UserWorker::spawn(worker)?;
+        // There is room by the reservation above.
+        let _ = threads.list.push_within_capacity(thread);
+        threads
+            .timer
+            .get_or_insert_with(|| this.clone().start(IDLE));
+        Ok(())
+    }
+
+    fn wake_idle(&self, class: Class) {
+        for thread in self.threads.lock().list.iter() {
+            let worker = thread.job();
+            if worker.class == class && worker.idle.load(Relaxed) {
+                thread.wake();
+                return;
+            }
+        }
+    }
+
+    /// The next piece of work for a thread whose file nobody writes to, and whether there is more.
+    /// Marks the file, and the thread as idle if there is none.
+    fn next(&self, worker: &Worker) -> Option<(ReqBox, bool)> {
+        let queues = &mut *self.queues.lock();
+        if worker.retired.load(Relaxed) {
+            return None;
+        }
+        let queue = queues.classes.get_mut(worker.class as usize)?;
+        let busy = &queues.busy_inodes;
+        let req = queue
+            .waiting
+            .take_first(|req| req.hash_key().is_none_or(|key| !busy.contains(&key)));
+        let was_idle = worker.idle.load(Relaxed);
+        match (&req, was_idle) {
+            (Some(_), true) => queue.idle -= 1,
+            (None, false) => queue.idle += 1,
+            _ => {}
+        }
+        worker.idle.store(req.is_none(), Relaxed);
+        let req = req?;
+        if let Some(key) = req.hash_key() {
+            // Without memory for the mark writes to one file may run at the same time, which is
+            // slow and not wrong.
+            let _ = queues.busy_inodes.push(key, GFP_ATOMIC);
+        }
+        Some((req, !queue.waiting.is_empty()))
+    }
+
+    /// A write to a file is over.
+    fn release(&self, key: usize) {
+        let mut queues = self.queues.lock();
+        let at = queues.busy_inodes.iter().position(|k| *k == key);
+        if let Some(at) = at {
+            let _ = queues.busy_inodes.remove(at);
+        }
+    }
+
+    /// Ends everything that `ctx` has here: what waits is taken out, what runs is interrupted.
+    /// Returns whether something still runs.
+    pub(crate) fn cancel_ring(&self, ctx: &Ctx) -> bool {
+        let key = ring_key(ctx);
+        loop {
+            let req = {
+                let mut queues = self.queues.lock();
+                let of_ring = |req: &Request| ring_key(&req.ctx) == key;
+                queues
+                    .classes
+                    .iter_mut()
+                    .find_map(|q| q.waiting.take_first(of_ring))
+            };
+            match req {
+                Some(req) => cancelled(req),
+                None => break,
+            }
+        }
+        let mut running = false;
+        for thread in self.threads.lock().list.iter() {
+            let worker = thread.job();
+            if worker.running.load(Relaxed) == key {
+                worker.cancelled.store(true, Relaxed);
+                user_worker::interrupt(&worker.task);
+                running = true;
+            }
+        }
+        running
+    }
+
+    /// Stops all threads. Context: may sleep, not in one of them.
+    fn shut_down(&self) {
+        self.queues.lock().closed = true;
+        for thread in self.threads.lock().list.iter() {
+            user_worker::interrupt(&thread.job().task);
+        }
+        self.drop_waiting();
+        let (threads, timer) = {
+            let mut threads = self.threads.lock();
+            (core::mem::take(&mut threads.list), threads.timer.take())
+        };
+        drop(timer);
+        drop(threads);
+    }
+
+    /// Whether the thread has been idle since the last look. Then it is retired: it counts no more.
+    fn retire_if_idle(&self, worker: &Worker) -> bool {
+        if worker.worked.load(Relaxed) {
+            worker.worked.store(false, Relaxed);
+            return false;
+        }
+        let mut queues = self.queues.lock();
+        let Some(queue) = queues.classes.get_mut(worker.class as usize) else {
+            return false;
+        };
+        // Work that waits counts on every thread that is idle.
+        if !worker.idle.load(Relaxed) || !queue.waiting.is_empty() {
+            return false;
+        }
+        worker.retired.store(true, Relaxed);
+        queue.threads -= 1;
+        queue.idle -= 1;
+        true
+    }
+
+    /// The process is gone: what waits will not run.
+    fn drop_waiting(&self) {
+        loop {
+            let req = {
+                let mut queues = self.queues.lock();
+                queues.closed = true;
+                queues.classes.iter_mut().find_map(|q| q.waiting.pop())
+            };
+            match req {
+                Some(req) => cancelled(req),
+                None => break,
+            }
+        }
+    }
+
+    /// Sets how many threads there may be, bounded and unbounded; 0 leaves it. Returns what it was.
+    /// Threads that there are already stay.
+    pub(crate) fn set_limits(&self, new: [u32; 2]) -> [u32; 2] {
+        let mut queues = self.queues.lock();
+        let mut old = [0; 2];
+        for ((queue, new), old) in queues.classes.iter_mut().zip(new).zip(&mut old) {
+            *old = queue.limit;
+            if new != 0 {
+                queue.limit = new;
+            }
+        }
+        old
+    }
+}
+
+impl HrTimerCallback for Pool {
+    type Pointer<'a> = Arc<Self>;
+
+    fn run(this: ArcBorrow<'_, Self>, mut ctx: HrTimerCallbackContext<'_, Self>) -> HrTimerRestart {
+        let _ = this.globals.queue.enqueue(Arc::from(this));
+        ctx.forward_now(IDLE);
+        HrTimerRestart::Restart
+    }
+}
+
+impl WorkItem for Pool {
+    type Pointer = Arc<Self>;
+
+    /// Stops idle threads, and the timer with the last one.
+    fn run(this: Arc<Self>) {
+        loop {
+            // Stopped after the lock is released: a thread on its way out may need it.
+            let (thread, timer) = {
+                let threads = &mut *this.threads.lock();
+                let idle = threads.list.iter();
+                let Some(at) = idle
+                    .map(UserWorker::job)
+                    .position(|worker| this.retire_if_idle(worker))
+                else {
+                    break;
+                };
+                let thread = threads.list.remove(at);
+                let last = threads.list.is_empty();
+                (thread, threads.timer.take_if(|_| last))
+            };
+            drop(timer);
+            drop(thread);
+        }
+    }
+}
+
+/// A number that tells rings apart while they exist.
+fn ring_key(ctx: &RingCtx) -> usize {
+    core::ptr::from_ref(ctx).addr()
+}
+
+/// A request that will not be run.
+fn cancelled(mut req: ReqBox) {
+    req.set_result(ECANCELED.to_errno(), 0);
+    req.after = After::Complete;
+    let ctx: Counter<RingCtx> = req.ctx.clone();
+    complete::push(&ctx, req, false);
+}
+
+impl Worker {
+    fn run(&self, mut req: ReqBox) {
+        let ctx = req.ctx.clone();
+        self.worked.store(true, Relaxed);
+        self.cancelled.store(false, Relaxed);
+        self.running.store(ring_key(&ctx), Relaxed);
+        let key = req.hash_key();
+        req.from_worker = true;
+        if ctx.is_dying() {
+            cancelled(req);
+        } else {
+            match op::run_blocking(req) {
+                Run::Done(mut req) => {
+                    req.after = After::Complete;
+                    complete::push(&ctx, req, true);
+                }
+                // A worker has nowhere to hand it on to.
+                Run::Block(mut req) => {
+                    req.set_result(EAGAIN.to_errno(), 0);
+                    req.after = After::Complete;
+                    complete::push(&ctx, req, true);
+                }
+                Run::Gone => {}
+            }
+        }
+        self.running.store(0, Relaxed);
+        user_worker::forget_interrupt();
+        if let Some(key) = key {
+            self.pool.release(key);
+            // Somebody may have been waiting for this file.
+            self.pool.wake_idle(self.class);
+        }
+    }
+}
+
+impl Job for Worker {
+    fn work(&self) -> bool {
+        if self.task.as_ref().is_none() {
+            self.task.populate(task::current());
+        }
+        let Some((req, more)) = self.pool.next(self) else {
+            return false;
+        };
+        user_worker::awake();
+        if more {
+            // Who added it may have woken only us.
+            self.pool.wake_idle(self.class);
+        }
+        self.run(req);
+        true
+    }
+
+    fn killed(&self) {
+        self.pool.drop_waiting();
+    }
+}

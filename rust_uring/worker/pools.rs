@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Which process has which pool, and which rings use it.
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    globals::Globals,
+    sys::{
+        task,
+        user_worker, //
+    },
+    worker::Pool, //
+};
+use kernel::{
+    mm::Mm,
+    new_mutex,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc,
+        Mutex, //
+    }, //
+};
+
+/// A ring's share in the pool of a process that submits to it.
+pub(crate) struct PoolUser {
+    pool: Arc<Pool>,
+    globals: Arc<Globals>,
+}
+
+impl PoolUser {
+    /// Joins the current process' pool, which is made if there is none. `ENOMEM`, `EOPNOTSUPP` if the
+    /// kernel has no threads for it.
+    pub(crate) fn join(globals: &Arc<Globals>, bounded: u32) -> Result<Self> {
+        if !user_worker::available() {
+            return Err(EOPNOTSUPP);
+        }
+        let unbounded = globals.limits.workers;
+        let pool = globals
+            .pools
+            .join(|mm| Pool::new(mm, globals, [bounded.min(unbounded), unbounded]))?;
+        Ok(Self {
+            pool,
+            globals: globals.clone(),
+        })
+    }
+
+    /// The pool.
+    pub(crate) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+}
+
+impl Drop for PoolUser {
+    fn drop(&mut self) {
+        if let Some(pool) = self.globals.pools.leave(&self.pool) {
+            pool.shut_down();
+        }
+    }
+}
+
+/// The pools of all processes, and how many rings use each.
+#[pin_data]
+pub(crate) struct Pools {
+    #[pin]
+    pools: Mutex<KVec<(Arc<Pool>, usize)>>,
+}
+
+impl Pools {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            pools <- new_mutex!(KVec::new(), "Pools::pools"),
+        })
+    }
+
+    fn join(&self, make: impl FnOnce(ARef<Mm>) -> Result<Arc<Pool>>) -> Result<Arc<Pool>> {
+        let mm = task::current_mm()?;
+        let mut pools = self.pools.lock();
+        if let Some((pool, users)) = pools.iter_mut().find(|(pool, _)| pool.is_current()) {
+            *users += 1;
+            return Ok(pool.clone());
+        }
+        let pool = make(mm)?;
+        pools.push((pool.clone(), 1), GFP_KERNEL_ACCOUNT)?;
+        Ok(pool)
+    }
+
+    /// Returns the pool if this was its last user.
+    fn leave(&self, pool: &Arc<Pool>) -> Option<Arc<Pool>> {
+        let mut pools = self.pools.lock();
+        let at = pools.iter().position(|(p, _)| Arc::ptr_eq(p, pool))?;
+        let (_, users) = pools.get_mut(at)?;
+        *users -= 1;
+        if *users != 0 {
+            return None;
+        }
+        pools.remove(at).ok().map(|(pool, _)| pool)
+    }
+}
