@@ -80,20 +80,26 @@ fn overflowed(ctx: &Ctx, state: &mut State, cqe: &Cqe, posted: Posted) {
 
 /// A request is done: its CQE is written and it goes back to the cache.
 #[inline]
-pub(crate) fn finish(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+pub(crate) fn finish(ctx: &Ctx, state: &mut State, req: ReqBox) {
     // A failure is always told.
     if !req.skip_success || req.cqe.res < 0 {
         post(ctx, state, &req.cqe, req.extra);
     }
+    retire(ctx, state, req);
+}
+
+/// Gives back what a request holds, and the request itself.
+#[inline]
+fn retire(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     if matches!(req.op, Op::Message) {
         // Its sender made it; the cache does not count it.
+        ctx.messages.fetch_sub(1, Relaxed);
         return;
     }
     release(ctx, state, &mut req);
     state.cache.put(req);
 }
 
-/// Gives back what a request holds.
 #[inline]
 fn release(ctx: &Ctx, state: &mut State, req: &mut Request) {
     if let (Op::Rw(rw), Some(file)) = (&req.op, req.file.get()) {
@@ -204,31 +210,59 @@ fn wake_submitter(ctx: &Ctx, lazy: bool) {
     }
 }
 
-/// Runs the completion list: posts what is in it and publishes. Returns how many there were.
+/// How many completions of a deferring ring one call runs at least, if there are as many.
+pub(crate) const BATCH: u32 = 20;
+
+/// Runs the completion list: posts what is in it and publishes.
+///
+/// In a ring that defers, up to `max` of them: an application that asks for few CQEs is not to pay
+/// for all that others send it meanwhile. In other rings all that is there now.
 ///
 /// The caller may run completions (see [`crate::ctx::RingCtx::may_run`]), or is a kernel thread of
 /// a ring that does not defer. Context: may sleep.
-pub(crate) fn run(ctx: &Ctx, state: &mut State) -> usize {
-    let mut count = 0;
-    if !ctx.inbox.is_empty() {
+pub(crate) fn run(ctx: &Ctx, state: &mut State, max: u32) {
+    if ctx.has_completions() {
         if ctx.flags.contains(SetupFlag::TaskrunFlag) {
             state.rings.sq_flags().clear(abi::sq_flags::TASKRUN);
         }
-        let mut batch = ctx.inbox.take();
-        while let Some(mut req) = batch.pop() {
-            count += 1;
-            if req.after == After::Punt {
-                req.after = After::Complete;
-                submit::punt(ctx, state, req);
-                continue;
+        if ctx.defers() {
+            run_some(ctx, state, max);
+        } else {
+            let mut batch = ctx.inbox.take();
+            while let Some(req) = batch.pop() {
+                run_one(ctx, state, req);
             }
-            state.from_worker |= req.from_worker;
-            req.from_worker = false;
-            finish(ctx, state, req);
         }
     }
     publish(ctx, state);
-    count
+}
+
+/// Up to `max` completions, those first that were left over the last time.
+fn run_some(ctx: &Ctx, state: &mut State, max: u32) {
+    for _ in 0..max {
+        if state.backlog.is_empty() {
+            state.backlog = ctx.inbox.take();
+        }
+        let Some(req) = state.backlog.pop() else {
+            break;
+        };
+        run_one(ctx, state, req);
+    }
+    ctx.has_backlog.store(!state.backlog.is_empty(), Relaxed);
+    if ctx.flags.contains(SetupFlag::TaskrunFlag) && ctx.has_completions() {
+        state.rings.sq_flags().set(abi::sq_flags::TASKRUN);
+    }
+}
+
+fn run_one(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    if req.after == After::Punt {
+        req.after = After::Complete;
+        submit::punt(ctx, state, req);
+        return;
+    }
+    state.from_worker |= req.from_worker;
+    req.from_worker = false;
+    finish(ctx, state, req);
 }
 
 /// Posts what completed in the submitter's own context during this submission.
@@ -245,7 +279,7 @@ pub(crate) fn run_in_worker(ctx: &Ctx) {
     {
         let mut state = ctx.state.lock();
         if !ctx.defers() {
-            run(ctx, &mut state);
+            run(ctx, &mut state, u32::MAX);
         }
     }
     // Some believe a wakeup and do not look again, so there must be a reason for it.
@@ -269,13 +303,14 @@ pub(crate) fn flush_overflow(ctx: &Ctx, state: &mut State) {
 
 /// Takes every request out of the place where it is. The ring is dying: no CQE will be read.
 pub(crate) fn cancel_all(ctx: &Ctx, state: &mut State) {
-    let mut batch = ctx.inbox.take();
-    while let Some(mut req) = batch.pop() {
-        release(ctx, state, &mut req);
-        state.cache.put(req);
+    while let Some(req) = state.backlog.pop() {
+        retire(ctx, state, req);
     }
-    while let Some(mut req) = state.local.pop() {
-        release(ctx, state, &mut req);
-        state.cache.put(req);
+    let mut batch = ctx.inbox.take();
+    while let Some(req) = batch.pop() {
+        retire(ctx, state, req);
+    }
+    while let Some(req) = state.local.pop() {
+        retire(ctx, state, req);
     }
 }

@@ -47,6 +47,7 @@ use crate::{
     sys::{
         locked_rc::Key,
         mpsc::{
+            Chain,
             Fifo,
             Inbox, //
         },
@@ -119,6 +120,8 @@ pub(crate) struct State {
     /// Requests that completed in the submitter's own context but not inline: they are posted at
     /// the end of the submission.
     pub(crate) local: Fifo<Request>,
+    /// Completions that the last call of a deferring ring has left for the next one.
+    pub(crate) backlog: Chain<Request>,
     /// One of the CQEs that were posted since the last look is that of a request that a worker ran.
     pub(crate) from_worker: bool,
     /// Tasks that are about to sleep, or sleep, in [`RingCtx::cq_wait`].
@@ -202,6 +205,10 @@ pub(crate) struct RingCtx {
     pub(crate) check: Atomic<u32>,
     /// Completions of other contexts, to be posted by whoever runs the list.
     pub(crate) inbox: Inbox<Request>,
+    /// [`State::backlog`] is not empty.
+    pub(crate) has_backlog: Atomic<bool>,
+    /// Messages of other rings that this one, which defers, has not made CQEs of.
+    pub(crate) messages: Atomic<u32>,
     /// For rings with `DEFER_TASKRUN`: how many completions the sleeping submitter waits for. Who
     /// counts it down to zero wakes it.
     pub(crate) wait_nr: Atomic<i32>,
@@ -262,6 +269,7 @@ impl RingCtx {
             cq: Cq::new(flags, limits.overflow),
             cache: Cache::new(limits.requests),
             local: Fifo::new(),
+            backlog: Chain::new(),
             from_worker: false,
             waiters: 0,
             personalities: Personalities::new(),
@@ -287,6 +295,8 @@ impl RingCtx {
             rings: RcuCell::new(Some(rings)),
             check: Atomic::new(0),
             inbox: Inbox::new(),
+            has_backlog: Atomic::new(false),
+            messages: Atomic::new(0),
             wait_nr: Atomic::new(WAIT_NR_NONE),
             cq_wait <- WaitQueue::new(c_str!("RingCtx::cq_wait"), static_lock_class!()),
             poll_wait <- WaitQueue::new(c_str!("RingCtx::poll_wait"), static_lock_class!()),
@@ -375,7 +385,13 @@ impl RingCtx {
 
     /// Whether a task that waits for CQEs has something to do even if no CQE comes.
     pub(crate) fn has_work(&self) -> bool {
-        self.check.load(Relaxed) & CHECK_OVERFLOW != 0 || !self.inbox.is_empty()
+        self.check.load(Relaxed) & CHECK_OVERFLOW != 0 || self.has_completions()
+    }
+
+    /// Whether there are completions to be run.
+    #[inline]
+    pub(crate) fn has_completions(&self) -> bool {
+        !self.inbox.is_empty() || self.has_backlog.load(Relaxed)
     }
 
     /// Whether those who poll the descriptor find CQEs, or would after an `enter`.

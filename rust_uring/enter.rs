@@ -95,7 +95,7 @@ pub(crate) fn enter(ctx: &Ctx, call: &Call) -> Result<u32> {
             return Ok(submitted);
         }
         if getevents && ctx.defers() {
-            complete::run(ctx, &mut state);
+            complete::run(ctx, &mut state, call.min_complete.max(complete::BATCH));
         }
     }
     if !getevents {

@@ -81,7 +81,7 @@ pub(crate) fn submit(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
     }
     if !ctx.defers() && !ctx.inbox.is_empty() {
         // What could not be done without blocking needs a worker of this process.
-        complete::run(ctx, state);
+        complete::run(ctx, state, u32::MAX);
     }
     complete::publish(ctx, state);
 

@@ -76,6 +76,8 @@ enum Awake {
 struct Turn {
     /// The CQ's tail that satisfies the wait.
     target: u32,
+    /// How many completions a turn runs.
+    batch: u32,
     /// The CQ's tail when the wait began.
     first_tail: u32,
     /// The second, less demanding part of a minimum wait has begun.
@@ -104,8 +106,6 @@ pub(crate) fn wait(ctx: &Ctx, what: &WaitFor, clock: Clock, start: i64) -> Resul
     if !ctx.may_run() {
         return Err(EEXIST);
     }
-    run_pending(ctx);
-
     let entries = ctx.rings.read(|rings| rings.map_or(0, |r| r.cq_entries));
     // As natively the number is a signed one, and less than none is there at once.
     // CAST: Same bits.
@@ -114,6 +114,7 @@ pub(crate) fn wait(ctx: &Ctx, what: &WaitFor, clock: Clock, start: i64) -> Resul
     } else {
         what.events.min(entries)
     };
+    run_pending(ctx, events);
     let (head, tail) = cq_span(ctx);
     if tail.wrapping_sub(head) >= events {
         return Ok(());
@@ -132,8 +133,11 @@ pub(crate) fn wait(ctx: &Ctx, what: &WaitFor, clock: Clock, start: i64) -> Resul
             t.saturating_add(start)
         }
     });
+    let target = head.wrapping_add(events);
     let turn = Turn {
-        target: head.wrapping_add(events),
+        target,
+        // CAST: A negative distance is none.
+        batch: (target.wrapping_sub(tail) as i32).max(0) as u32,
         first_tail: tail,
         relaxed: false,
     };
@@ -162,10 +166,10 @@ pub(crate) fn wait(ctx: &Ctx, what: &WaitFor, clock: Clock, start: i64) -> Resul
 }
 
 /// Runs the completion list and flushes the overflow list, if there is anything in them.
-fn run_pending(ctx: &Ctx) {
+fn run_pending(ctx: &Ctx, events: u32) {
     if ctx.has_work() {
         let mut state = ctx.state.lock();
-        complete::run(ctx, &mut state);
+        complete::run(ctx, &mut state, events.max(complete::BATCH));
         complete::flush_overflow(ctx, &mut state);
     }
 }
@@ -214,9 +218,8 @@ fn wait_loop(
             (timed_out, again) = relax(ctx, &mut turn, timeout.is_some());
         }
 
-        let had_work = !ctx.inbox.is_empty();
-        if had_work {
-            complete::run(ctx, &mut ctx.state.lock());
+        if ctx.has_completions() {
+            complete::run(ctx, &mut ctx.state.lock(), turn.batch);
         }
         // Only now: whoever woke us for the list counts on us.
         if awake == Awake::Foreign {
@@ -273,7 +276,7 @@ fn sleep(ctx: &Ctx, what: &WaitFor, turn: &Turn, deadline: Option<Deadline>) -> 
     let target = turn.target;
     let awake = Cell::new(Awake::No);
     let ready = || {
-        awake.set(if ctx.check.load(Relaxed) != 0 || !ctx.inbox.is_empty() {
+        awake.set(if ctx.check.load(Relaxed) != 0 || ctx.has_completions() {
             Awake::Work
         } else if task::sigpending() {
             Awake::Signal

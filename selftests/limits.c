@@ -250,4 +250,36 @@ TEST_F(limits, overflow_is_told_when_nothing_else_is)
 	ring_exit(&r);
 }
 
+/* Messages that a deferring ring has not run yet are what CQ and list could hold. */
+TEST_F(limits, messages)
+{
+	unsigned int limit = number(&self->r, "Overflow:", 1), i, round;
+	struct io_uring_cqe cqe;
+	struct ring r = {
+		.p.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+			   IORING_SETUP_CQSIZE,
+		.p.cq_entries = 4,
+	};
+
+	if (limit > SMALL)
+		SKIP(return, "max_overflow is %u", limit);
+	alone(_metadata, &self->r);
+	ASSERT_EQ(0, ring_init_params(&r, DEVICE, 4));
+	for (round = 0; round < 2; round++) {
+		for (i = 0; i < 4 + limit; i++)
+			ASSERT_EQ(0, send_msg(DEVICE, r.fd, i, 0));
+		EXPECT_EQ(-EOVERFLOW, send_msg(DEVICE, r.fd, i, 0));
+		EXPECT_EQ(-EOVERFLOW, send_msg(DEVICE, r.fd, i, 0));
+		for (i = 0; i < 4 + limit; i++) {
+			if (!ring_ready(&r))
+				EXPECT_EQ(0, wait_a_little(&r, 1));
+			ASSERT_TRUE(ring_cqe(&r, &cqe));
+			EXPECT_EQ(i, cqe.user_data);
+		}
+		EXPECT_EQ(-ETIME, wait_a_little(&r, 1));
+		EXPECT_EQ(0, *r.cq_overflow);
+	}
+	ring_exit(&r);
+}
+
 TEST_HARNESS_MAIN

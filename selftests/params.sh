@@ -157,8 +157,6 @@ slabs() {
 	awk 'NR > 2 { print $1, $2 }' /proc/slabinfo
 }
 
-memory() { awk '/^(VmallocUsed|Percpu):/ { print $1, $2 }' /proc/meminfo; }
-
 rounds() {
 	local i
 	for ((i = 0; i < $1; i++)); do
@@ -167,36 +165,39 @@ rounds() {
 	unload
 }
 
-# So many rounds; returns 0 if there is no more of anything than before.
-no_more_than_before() {
-	slabs >"$TMP/slabs.before"
-	memory >"$TMP/memory.before"
-	rounds "$1" || return 2
-	sleep 1
-	slabs >"$TMP/slabs.after"
-	memory >"$TMP/memory.after"
-	cat "$TMP"/memory.*
-	awk -v rounds="$1" '
-		NR == FNR { before[$1] = $2; next }
-		{ more = $2 - before[$1] }
-		more >= rounds { print $1 ": " more " more objects"; bad = 1 }
-		END { exit bad }' "$TMP/slabs.before" "$TMP/slabs.after" || return 1
-	# One page of vmalloc or percpu memory in each round.
-	awk -v rounds="$1" '
-		NR == FNR { before[$1] = $2; next }
-		$2 - before[$1] >= 4 * rounds { print $1 " " $2 - before[$1] " kB more"; bad = 1 }
-		END { exit bad }' "$TMP/memory.before" "$TMP/memory.after"
+count() {
+	slabs
+	awk '/^(VmallocUsed|Percpu):/ { print $1, $2 / 4 }' /proc/meminfo
 }
 
-# A leak of one object in each round shows as so many more objects, and does so
-# each time. What the kernel frees late (areas of vmalloc memory, files) does not.
+# grown ROUNDS BEFORE AFTER: what there is more of: an object or a page for each round.
+grown() {
+	awk -v rounds="$1" '
+		NR == FNR { before[$1] = $2; next }
+		$2 - before[$1] >= rounds { print $1 }' "$2" "$3" | sort
+}
+
+# What leaks one object in each round leaks as many in the next rounds. What the
+# kernel keeps for a while (sheaves of slab caches, files and areas that are freed
+# late) is another thing each time.
 nothing_left() {
 	local try
 	rounds 5 || return
 	sleep 1
+	count >"$TMP/before"
 	for try in 1 2 3 4; do
-		no_more_than_before "$1" && return
-		[ $? = 1 ] || return
+		rounds "$1" || return
+		sleep 1
+		count >"$TMP/after"
+		grown "$1" "$TMP/before" "$TMP/after" >"$TMP/grown"
+		if [ "$try" != 1 ]; then
+			comm -12 "$TMP/suspects" "$TMP/grown" >"$TMP/both"
+			mv "$TMP/both" "$TMP/grown"
+		fi
+		mv "$TMP/grown" "$TMP/suspects"
+		echo "after $((try * $1)) rounds:" $(cat "$TMP/suspects")
+		[ -s "$TMP/suspects" ] || return 0
+		mv "$TMP/after" "$TMP/before"
 	done
 	return 1
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* DEFER_TASKRUN and TASKRUN_FLAG: work that waits for the submitter to enter. */
 #include "uring.h"
+#include <poll.h>
 #include <pthread.h>
 #include "kselftest_harness.h"
 
@@ -140,25 +141,67 @@ TEST_F(defer, flag_needs_another)
 	EXPECT_EQ(-EINVAL, uring_setup(variant->backend, 4, &p));
 }
 
-/* More than one call runs natively: what is left is told. */
+/* One call runs twenty, or as many as it waits for; what is left is told. */
 TEST_F(defer, much_work)
 {
-	unsigned int i, calls;
+	struct io_uring_cqe cqe;
+	unsigned int i;
 
 	for (i = 0; i < 60; i++)
 		ASSERT_EQ(0, send(&self->r, i));
+	EXPECT_EQ(0, ring_enter(&self->r, 0, 1, IORING_ENTER_GETEVENTS));
+	EXPECT_EQ(20, ring_ready(&self->r));
+	EXPECT_TRUE(taskrun(&self->r));
+	EXPECT_EQ(0, ring_enter(&self->r, 0, 0, 0));
+	EXPECT_EQ(20, ring_ready(&self->r));
 	EXPECT_EQ(0, ring_enter(&self->r, 0, 50, IORING_ENTER_GETEVENTS));
 	EXPECT_LE(50, ring_ready(&self->r));
-	for (calls = 0; taskrun(&self->r); calls++)
-		ASSERT_EQ(0, ring_enter(&self->r, 0, 0, IORING_ENTER_GETEVENTS));
-	EXPECT_GE(1, calls);
-	EXPECT_EQ(60, ring_ready(&self->r));
-	for (i = 0; i < 60; i++) {
-		struct io_uring_cqe cqe;
-
+	for (; i < 70; i++)
+		ASSERT_EQ(0, send(&self->r, i));
+	for (i = 0; taskrun(&self->r) && i < 10; i++)
+		EXPECT_EQ(0, ring_enter(&self->r, 0, 0, IORING_ENTER_GETEVENTS));
+	EXPECT_GT(10, i);
+	EXPECT_EQ(70, ring_ready(&self->r));
+	for (i = 0; i < 70; i++) {
 		ASSERT_TRUE(ring_cqe(&self->r, &cqe));
 		EXPECT_EQ(i, cqe.res);
 	}
+}
+
+/* What is left makes the ring readable, and is run with what the submitter sends itself. */
+TEST_F(defer, much_work_and_more)
+{
+	struct pollfd pfd = { .fd = self->r.fd, .events = POLLIN };
+	struct io_uring_cqe cqe;
+	unsigned int i;
+
+	for (i = 0; i < 50; i++)
+		ASSERT_EQ(0, send(&self->r, i));
+	ASSERT_NE(NULL, ring_nop(&self->r, 1000));
+	/* Twenty after the submission, twenty before the wait. */
+	EXPECT_EQ(1, ring_submit(&self->r, 1));
+	for (i = 0; i < 41; i++)
+		ASSERT_TRUE(ring_cqe(&self->r, &cqe)) TH_LOG("%u", i);
+	EXPECT_EQ(0, ring_ready(&self->r));
+	EXPECT_TRUE(taskrun(&self->r));
+	EXPECT_EQ(1, poll(&pfd, 1, 0));
+	EXPECT_EQ(0, ring_enter(&self->r, 0, 1, IORING_ENTER_GETEVENTS));
+	EXPECT_EQ(10, ring_ready(&self->r));
+	EXPECT_FALSE(taskrun(&self->r));
+}
+
+/* A ring that is closed with some left over. */
+TEST_F(defer, much_work_left)
+{
+	unsigned int i;
+	struct ring r;
+
+	ASSERT_EQ(0, ring_init(&r, variant->backend, 64, DEFER));
+	for (i = 0; i < 60; i++)
+		ASSERT_EQ(0, send(&r, i));
+	EXPECT_EQ(0, ring_enter(&r, 0, 1, IORING_ENTER_GETEVENTS));
+	EXPECT_EQ(20, ring_ready(&r));
+	ring_exit(&r);
 }
 
 struct helper {

@@ -26,12 +26,15 @@ use crate::{
         uaccess, //
     }, //
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
 
 /// Posts a message; `arg` is the user address of an SQE with opcode `MSG_RING`.
 ///
 /// `EINVAL`, `EFAULT`, `EBADF`, `EBADFD` for what is no ring of ours or not enabled, `EOVERFLOW` if the
-/// CQE was lost, `ENOMEM`.
+/// CQE was lost or too many wait there already, `ENOMEM`.
 pub(super) fn send(_globals: &Globals, arg: u64) -> Result<i32> {
     let sqe: Sqe = uaccess::read(arg)?;
     if sqe.flags != 0 || sqe.opcode != abi::op::MSG_RING {
@@ -74,10 +77,18 @@ fn data(ctx: &Ctx, sqe: &Sqe) -> Result {
         return Err(EINVAL);
     }
     if ctx.defers() {
+        // It may have as many of them as it could have CQEs.
+        let entries = ctx.rings.read(|rings| rings.map_or(0, |r| r.cq_entries));
+        let limit = (entries as usize).saturating_add(ctx.globals.limits.overflow);
+        if ctx.messages.load(Relaxed) as usize >= limit {
+            return Err(EOVERFLOW);
+        }
         let mut message = Request::new(ctx.get());
         message.cqe = cqe;
         message.op = Op::Message;
-        complete::push(ctx, Linked::new(message, GFP_KERNEL_ACCOUNT)?, true);
+        let message = Linked::new(message, GFP_KERNEL_ACCOUNT)?;
+        ctx.messages.fetch_add(1, Relaxed);
+        complete::push(ctx, message, true);
         return Ok(());
     }
     let mut state = ctx.state.lock();

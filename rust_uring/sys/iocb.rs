@@ -165,8 +165,7 @@ pub(crate) fn start<T: Transfer>(
     }
     let (raw, addr) = iter.as_raw();
     // SAFETY: `prepare` was called; the file is held; the iterator is valid for the call.
-    let verified =
-        unsafe { ffi::uring_kiocb_verify(kiocb, raw, setup.write, setup.has_pos) };
+    let verified = unsafe { ffi::uring_kiocb_verify(kiocb, raw, setup.write, setup.has_pos) };
     let result = if verified != 0 {
         verified as isize
     } else if setup.write {
