@@ -18,7 +18,8 @@ all:
 help:
 	@echo "make               build the module: for KDIR=, else the running kernel when it can take a Rust"
 	@echo "                   module, else Debian's stock kernel"
-	@echo "make run           boot Debian's stock kernel, load the module, run a million requests, unload it"
+	@echo "make run           boot Debian's stock kernel, load the module, run a million requests, copy a tree of"
+	@echo "                   files through it and through native io_uring, unload it"
 	@echo "make test          KUnit and kselftests in guests with the test kernel and with the stock kernel"
 	@echo "make shell         a guest to play in, with the module loaded (KERNEL=stock or test)"
 	@echo "make stress        the long versions of the stress programs, on both kernels"
@@ -46,7 +47,9 @@ selftests:
 	@scripts/build.sh programs
 
 run: stock selftests
-	@qemu/guest.py --kernel stock --cpus $(CPUS) --timeout 600 --name run -- \
+	@qemu/disks.sh build/main-job
+	@qemu/guest.py --kernel stock --cpus $(CPUS) --timeout 600 --name run \
+		--disk build/main-job/source.img --disk build/main-job/target.img -- \
 		scripts/run-main-job.sh $(call ko,stock) build/selftests
 	$(ok) "rust_uring loaded into Debian's own kernel, did its requests, and unloaded"
 
