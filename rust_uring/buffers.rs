@@ -162,6 +162,10 @@ fn element(iovs: u64, tags: u64, i: u32) -> Result<(u64, u64, u64)> {
     } else {
         uaccess::read_iovec(iovs, i)?
     };
+    // CAST: As natively, a length is a signed number.
+    if (len as i64) < 0 {
+        return Err(EINVAL);
+    }
     let tag = if tags == 0 {
         0
     } else {

@@ -103,7 +103,7 @@ fn retire(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
 #[inline]
 fn release(ctx: &Ctx, state: &mut State, req: &mut Request) {
     if let (Op::Rw(rw), Some(file)) = (&req.op, req.file.get()) {
-        if req.cqe.res > 0 {
+        if rw.was_tried() {
             file::notify(file, rw.is_write());
         }
     }

@@ -118,12 +118,14 @@ fn clear(ctx: &Ctx, state: &mut State, index: usize) -> bool {
     true
 }
 
-/// Puts a file into a slot that is there.
+/// Puts a file into a slot that is there. Where one takes another's place the next free slot is
+/// looked for where it was.
 fn set(ctx: &Ctx, state: &mut State, index: usize, file: ARef<File>, tag: u64) -> Result {
     let node = rsrc::node(&mut state.key, file, tag)?;
-    clear(ctx, state, index);
-    state.files.table.replace(index, Some(node));
-    state.files.mark(index, true);
+    match state.files.table.replace(index, Some(node)) {
+        Some(old) => drop(rsrc::put(ctx, state, old)),
+        None => state.files.mark(index, true),
+    }
     Ok(())
 }
 

@@ -26,9 +26,15 @@ use crate::{
         ReqBox,
         Request, //
     },
-    sys::cred, //
+    sys::{
+        cred,
+        file, //
+    }, //
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::aref::ARef, //
+};
 
 /// What a request is to do, as far as it is known after `prep`.
 pub(crate) enum Op {
@@ -190,8 +196,8 @@ pub(crate) fn prep(state: &State, req: &mut Request, sqe: &Sqe) -> Result<Op> {
         | abi::op::WRITE_FIXED
         | abi::op::READV_FIXED
         | abi::op::WRITEV_FIXED => Ok(Op::Rw(rw::prep(sqe)?)),
-        abi::op::OPENAT | abi::op::OPENAT2 => open::prep_open(req, sqe, fixed),
-        abi::op::STATX => open::prep_statx(req, sqe, fixed),
+        abi::op::OPENAT | abi::op::OPENAT2 => open::prep_open(sqe, fixed),
+        abi::op::STATX => open::prep_statx(sqe, fixed),
         abi::op::CLOSE | abi::op::FIXED_FD_INSTALL | abi::op::FILES_UPDATE => {
             open::prep_descriptor(req, sqe, fixed)
         }
@@ -204,7 +210,7 @@ pub(crate) fn prep(state: &State, req: &mut Request, sqe: &Sqe) -> Result<Op> {
 pub(crate) fn issue(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
     let _creds = req.creds.clone().map(cred::Overridden::new);
     match &req.op {
-        Op::Nop(nop) => nop::issue(ctx, state, *nop, req),
+        Op::Nop(nop) => nop::issue(state, *nop, req),
         Op::Rw(_) => issue_rw(ctx, state, req),
         Op::Sync(sync) if sync.blocks() => Issued::Block(req),
         Op::Sync(_) => sync::run(req).into(),
@@ -229,13 +235,31 @@ fn issue_rw(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
     issued
 }
 
+/// What only the submitter can do of a request that a worker is to run.
+#[cold]
+pub(crate) fn before_worker(state: &mut State, mut req: ReqBox) -> ReqBox {
+    if let Op::Nop(nop) = req.op {
+        nop::run(state, nop, &mut req);
+    }
+    req
+}
+
 /// Does what the request asks for; it may block. For workers.
+///
+/// `Run::Block` if the thread has something else to do first.
 pub(crate) fn run_blocking(req: ReqBox) -> Run {
     let _creds = req.creds.clone().map(cred::Overridden::new);
     match &req.op {
         Op::Rw(_) => {
-            let held = req.buffer.as_ref().map(|node| node.value.clone());
-            rw::run(req, held.as_ref().map(|b| &b.memory), false)
+            // The request may be over, and gone, before the call that it was made with returns.
+            let file = req.file.get().map(ARef::from);
+            let buffer = req.buffer.as_ref().map(|node| node.value.clone());
+            let run = rw::run_in_worker(req, buffer.as_ref().map(|b| &b.memory));
+            drop(buffer);
+            if let Some(file) = file {
+                file::put_now(file);
+            }
+            run
         }
         Op::Sync(_) => sync::run(req),
         Op::Open(_) | Op::Statx(_) => open::run(req),

@@ -17,6 +17,7 @@ use crate::{
     },
     op::{
         self,
+        open,
         rw,
         Issued,
         Op, //
@@ -132,6 +133,7 @@ fn submit_one(
                 return true;
             }
             if how == How::Worker {
+                let req = op::before_worker(state, req);
                 punt(ctx, state, req);
                 return true;
             }
@@ -165,12 +167,11 @@ fn assign(state: &mut State, req: &mut Request, sqe: &Sqe) -> Result {
     if op::info(sqe.opcode).is_some_and(|info| info.needs_file) {
         assign_file(state, req, sqe.fd, sqe.flags & abi::sqe::FIXED_FILE != 0)?;
     }
-    if let Op::Rw(rw) = &req.op {
-        if rw.is_fixed() {
-            rw::assign_buffer(state, req, sqe.buf_index)?;
-        }
+    match &req.op {
+        Op::Rw(rw) if rw.is_fixed() => rw::assign_buffer(state, req, sqe.buf_index),
+        Op::Open(_) | Op::Statx(_) => open::assign_directory(req, sqe.fd),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Where a request is run.

@@ -159,16 +159,25 @@ pub(crate) struct Worker {
     class: Class,
     /// The thread itself, once it runs.
     task: SetOnce<ARef<Task>>,
-    /// The ring of the request that is being run, as a number; 0 if there is none.
-    running: Atomic<usize>,
-    /// That request is to end as soon as it can.
-    cancelled: Atomic<bool>,
+    /// What is being run. The lock is held when the thread is interrupted, so that it is for this
+    /// request and no other.
+    #[pin]
+    running: SpinLock<Running>,
     /// Nothing to do. Written under the queue lock.
     idle: Atomic<bool>,
     /// It had something to do since idle threads were looked for.
     worked: Atomic<bool>,
     /// It takes no work any more. Written under the queue lock.
     retired: Atomic<bool>,
+}
+
+/// What a thread runs.
+#[derive(Clone, Copy, Default)]
+struct Running {
+    /// The request's ring, as a number; 0 if there is none.
+    ring: usize,
+    /// The request is to end as soon as it can.
+    cancelled: bool,
 }
 
 impl Pool {
@@ -226,19 +235,29 @@ impl Pool {
             spawn
         };
         if spawn && Self::spawn(this, class).is_err() {
-            let mut queues = this.queues.lock();
-            if let Some(queue) = queues.classes.get_mut(class as usize) {
-                queue.threads -= 1;
-                if queue.threads == 0 {
-                    // Nobody will come for it.
-                    if let Some(req) = queue.waiting.pop() {
-                        return Err(req);
-                    }
-                }
-            }
+            this.give_up_thread(class);
         }
         this.wake_idle(class);
         Ok(())
+    }
+
+    /// A thread could not be made. If it was the only one, nobody comes for what waits.
+    #[cold]
+    fn give_up_thread(&self, class: Class) {
+        let mut lost = Fifo::new();
+        {
+            let mut queues = self.queues.lock();
+            let Some(queue) = queues.classes.get_mut(class as usize) else {
+                return;
+            };
+            queue.threads -= 1;
+            if queue.threads == 0 {
+                core::mem::swap(&mut lost, &mut queue.waiting);
+            }
+        }
+        while let Some(req) = lost.pop() {
+            cancelled(req);
+        }
     }
 
     fn spawn(this: &Arc<Self>, class: Class) -> Result {
@@ -247,8 +266,7 @@ impl Pool {
                 pool: this.clone(),
                 class,
                 task: SetOnce::new(),
-                running: Atomic::new(0),
-                cancelled: Atomic::new(false),
+                running <- new_spinlock!(Running::default(), "Worker::running"),
                 idle: Atomic::new(false),
                 worked: Atomic::new(true),
                 retired: Atomic::new(false),
@@ -304,6 +322,19 @@ impl Pool {
         Some((req, !queue.waiting.is_empty()))
     }
 
+    /// Takes back what a thread of ours could not finish. Its thread comes for it again.
+    fn requeue(&self, req: ReqBox) {
+        let mut queues = self.queues.lock();
+        let closed = queues.closed;
+        match queues.classes.get_mut(req.class() as usize) {
+            Some(queue) if !closed => queue.waiting.push(req),
+            _ => {
+                drop(queues);
+                cancelled(req);
+            }
+        }
+    }
+
     /// A write to a file is over.
     fn release(&self, key: usize) {
         let mut queues = self.queues.lock();
@@ -334,8 +365,9 @@ impl Pool {
         let mut running = false;
         for thread in self.threads.lock().list.iter() {
             let worker = thread.job();
-            if worker.running.load(Relaxed) == key {
-                worker.cancelled.store(true, Relaxed);
+            let mut current = worker.running.lock();
+            if current.ring == key {
+                current.cancelled = true;
                 user_worker::interrupt(&worker.task);
                 running = true;
             }
@@ -461,8 +493,10 @@ impl Worker {
     fn run(&self, mut req: ReqBox) {
         let ctx = req.ctx.clone();
         self.worked.store(true, Relaxed);
-        self.cancelled.store(false, Relaxed);
-        self.running.store(ring_key(&ctx), Relaxed);
+        *self.running.lock() = Running {
+            ring: ring_key(&ctx),
+            cancelled: false,
+        };
         let key = req.hash_key();
         req.from_worker = true;
         if ctx.is_dying() {
@@ -471,18 +505,15 @@ impl Worker {
             match op::run_blocking(req) {
                 Run::Done(mut req) => {
                     req.after = After::Complete;
-                    complete::push(&ctx, req, true);
+                    complete::push(&ctx, req, false);
                 }
-                // A worker has nowhere to hand it on to.
-                Run::Block(mut req) => {
-                    req.set_result(EAGAIN.to_errno(), 0);
-                    req.after = After::Complete;
-                    complete::push(&ctx, req, true);
-                }
+                Run::Block(req) if self.running.lock().cancelled => cancelled(req),
+                // The process is stopped, or something like that.
+                Run::Block(req) => self.pool.requeue(req),
                 Run::Gone => {}
             }
         }
-        self.running.store(0, Relaxed);
+        *self.running.lock() = Running::default();
         user_worker::forget_interrupt();
         if let Some(key) = key {
             self.pool.release(key);

@@ -243,14 +243,26 @@ TEST_F(fdinfo, names)
 {
 	struct ring *r;
 
+	unsigned int opcode;
+
+	BOTH(64, 64, 0);
+	for_both(r) {
+		for (opcode = 0; opcode < IORING_OP_LAST; opcode++)
+			if (device_has_op(opcode))
+				ring_nop(r, opcode)->opcode = opcode;
+		ring_flush(r);
+	}
+	SAME();
+	HAS("    1: opcode:READV, ");
+
 	/* The device has no name for what it does not have. */
 	BOTH(8, 8, 0);
 	for_both(r) {
-		ring_nop(r, 1)->opcode = IORING_OP_READV;
+		ring_nop(r, 1)->opcode = IORING_OP_TIMEOUT;
 		ring_flush(r);
 	}
 	ASSERT_EQ(0, show(self->r[NATIVE].fd, self->text[0], self->own));
-	HAS("    0: opcode:READV, ");
+	HAS("    0: opcode:TIMEOUT, ");
 	ASSERT_EQ(0, show(self->r[DEVICE].fd, self->text[0], self->own));
 	HAS("    0: opcode:INVALID, ");
 }

@@ -3,7 +3,8 @@
 #include "files.h"
 #include "kselftest_harness.h"
 
-#define PAGES	256
+#define PAGES	256	/* the limit */
+#define ROOM	(PAGES + 64)
 #define HUGE	(2ul << 20)
 
 FIXTURE(fixedbuf_memory) {
@@ -27,7 +28,7 @@ static void set_memlock(unsigned long pages)
 FIXTURE_SETUP(fixedbuf_memory)
 {
 	self->uid = 100000 + getpid();
-	self->mem = pages(PAGES * 4096);
+	self->mem = pages(ROOM * 4096);
 	self->r = &self->io.r;
 	set_memlock(PAGES);
 	ASSERT_EQ(0, chmod(RUST_URING_DEVICE, 0666));
@@ -72,7 +73,7 @@ static int sparse(struct ring *r, unsigned int nr)
 /* Pages that the user may still lock: as many as one buffer can have. */
 static unsigned long room(struct ring *r, void *mem)
 {
-	unsigned long nr = PAGES;
+	unsigned long nr = ROOM;
 
 	while (nr && reg(r, mem, nr) == -ENOMEM)
 		nr--;
@@ -97,9 +98,9 @@ TEST_F(fixedbuf_memory, limit)
 {
 	unsigned long nr = room(self->r, self->mem);
 
-	/* The ring itself costs something, but not that much. */
+	/* The ring itself may cost something, but not that much. */
 	ASSERT_LT(PAGES / 2, nr);
-	ASSERT_GT(PAGES, nr);
+	ASSERT_GE(PAGES, nr);
 	EXPECT_EQ(-ENOMEM, reg(self->r, self->mem, nr + 1));
 	EXPECT_EQ(0, reg(self->r, self->mem, nr));
 	EXPECT_EQ(0, unreg(self->r));
@@ -122,7 +123,7 @@ TEST_F(fixedbuf_memory, limit_of_many)
 	unsigned long nr = room(self->r, self->mem), i;
 	struct ring other;
 
-	ASSERT_EQ(0, sparse(self->r, PAGES));
+	ASSERT_EQ(0, sparse(self->r, ROOM));
 	for (i = 0; i < nr; i++)
 		ASSERT_EQ(1, update(self->r, i, self->mem + 4096 * i, 1));
 	EXPECT_EQ(-ENOMEM, update(self->r, nr, self->mem, 1));
@@ -135,9 +136,9 @@ TEST_F(fixedbuf_memory, limit_of_many)
 	EXPECT_EQ(0, unreg(self->r));
 	ASSERT_EQ(0, reg(self->r, self->mem, nr - 20));
 	ASSERT_EQ(0, ring_init(&other, variant->backend, 8, 0));
-	EXPECT_EQ(-ENOMEM, reg(&other, self->mem, 20));
+	EXPECT_EQ(-ENOMEM, reg(&other, self->mem, 21));
 	EXPECT_EQ(0, unreg(self->r));
-	EXPECT_EQ(0, reg(&other, self->mem, 20));
+	EXPECT_EQ(0, reg(&other, self->mem, 21));
 	/* A page that is only touched counts as a whole one. */
 	EXPECT_EQ(0, unreg(&other));
 	EXPECT_EQ(-ENOMEM, reg(&other, self->mem + 4095, nr));

@@ -90,6 +90,20 @@ static uint64_t tag(struct ring *r)
 	return cqe.res || cqe.flags ? UINT64_MAX : cqe.user_data;
 }
 
+/* The same when a request that a worker ran may still hold what the tag is for. */
+static uint64_t tag_soon(struct ring *r)
+{
+	uint64_t found = 0;
+	int i;
+
+	for (i = 0; i < 1000 && !found; i++) {
+		found = tag(r);
+		if (!found)
+			usleep(1000);
+	}
+	return found;
+}
+
 TEST_F(fixedbuf, moves_data)
 {
 	static const unsigned int at[][2] = {	/* where in the buffer, how much */
@@ -273,15 +287,15 @@ TEST_F(fixedbuf, tags)
 	EXPECT_EQ(0, tag(self->r));
 	/* Who goes without being in use is told at once. */
 	EXPECT_EQ(2, update(self->r, 0, self->iov, other, 2));
-	EXPECT_EQ(100, tag(self->r));
+	EXPECT_EQ(100, tag_soon(self->r));
 	EXPECT_EQ(0, tag(self->r));
 	EXPECT_EQ(-EINVAL, update(self->r, 0, &none, other, 1));
 	EXPECT_EQ(0, tag(self->r));
 	EXPECT_EQ(1, update(self->r, 0, &none, NULL, 1));
-	EXPECT_EQ(200, tag(self->r));
+	EXPECT_EQ(200, tag_soon(self->r));
 	EXPECT_EQ(10, WRITE(self->b, 10, 0, 1));
 	EXPECT_EQ(0, unreg(self->r));
-	EXPECT_EQ(201, tag(self->r));
+	EXPECT_EQ(201, tag_soon(self->r));
 	EXPECT_EQ(0, tag(self->r));
 	/* A failed registration has never been there. */
 	self->iov[1].iov_base = (void *)4096;
@@ -313,7 +327,7 @@ TEST_F(fixedbuf, in_flight)
 			EXPECT_EQ(-EFAULT, READ(self->b, 10, 0, 1));
 			EXPECT_EQ(0, unreg(self->r));
 		}
-		EXPECT_EQ(100, tag(self->r));
+		EXPECT_EQ(100, tag_soon(self->r));
 		EXPECT_EQ(0, tag(self->r));
 		/* The mapping goes, the pages stay. */
 		if (round == 2)
@@ -323,7 +337,7 @@ TEST_F(fixedbuf, in_flight)
 		ASSERT_TRUE(ring_cqe(self->r, &cqe));
 		EXPECT_EQ(4711, cqe.user_data);
 		EXPECT_EQ(100, cqe.res);
-		EXPECT_EQ(101, tag(self->r));
+		EXPECT_EQ(101, tag_soon(self->r));
 		if (round < 2)
 			EXPECT_EQ(0, memcmp(self->a, self->b, 100));
 	}

@@ -227,7 +227,7 @@ static int install(struct io *io, int index, unsigned int flags)
 
 TEST_F(fixedfile_ops, install)
 {
-	struct rlimit limit = { 0, RLIM_INFINITY };
+	struct rlimit limit = { 0, 1024 };
 	struct stat one_, other;
 	struct io_uring_sqe *sqe;
 	int fd, lowest, i, id;

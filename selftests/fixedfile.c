@@ -95,6 +95,20 @@ static uint64_t tag(struct ring *r)
 	return cqe.res || cqe.flags ? UINT64_MAX : cqe.user_data;
 }
 
+/* The same when a request that a worker ran may still hold what the tag is for. */
+static uint64_t tag_soon(struct ring *r)
+{
+	uint64_t found = 0;
+	int i;
+
+	for (i = 0; i < 1000 && !found; i++) {
+		found = tag(r);
+		if (!found)
+			usleep(1000);
+	}
+	return found;
+}
+
 TEST_F(fixedfile, use)
 {
 	int fds[3] = { self->a, -1, self->b };
@@ -257,15 +271,15 @@ TEST_F(fixedfile, tags)
 	EXPECT_EQ(1, update2(self->r, 0, &skip, NULL, 1));
 	EXPECT_EQ(0, tag(self->r));
 	EXPECT_EQ(2, update2(self->r, 0, fds, other, 2));
-	EXPECT_EQ(100, tag(self->r));
+	EXPECT_EQ(100, tag_soon(self->r));
 	EXPECT_EQ(0, tag(self->r));
 	EXPECT_EQ('a', LOOK(0));
 	EXPECT_EQ(1, update(self->r, 0, &none, 1));
-	EXPECT_EQ(200, tag(self->r));
+	EXPECT_EQ(200, tag_soon(self->r));
 	EXPECT_EQ(0, unreg(self->r));
 	/* The last one first. */
-	EXPECT_EQ(102, tag(self->r));
-	EXPECT_EQ(201, tag(self->r));
+	EXPECT_EQ(102, tag_soon(self->r));
+	EXPECT_EQ(201, tag_soon(self->r));
 	EXPECT_EQ(0, tag(self->r));
 	/* A failed registration has never been there. */
 	fds[1] = 100000;
@@ -283,7 +297,7 @@ TEST_F(fixedfile, in_flight)
 {
 	uint64_t tag_in = 100;
 	struct io_uring_cqe cqe;
-	int p[2], round, none = -1;
+	int p[2], round, i, none = -1;
 	char buf[100];
 
 	signal(SIGPIPE, SIG_IGN);
@@ -294,21 +308,21 @@ TEST_F(fixedfile, in_flight)
 		prep(&self->io, IORING_OP_READ, 0, buf, 100, 0);
 		ASSERT_EQ(1, ring_submit(self->r, 0));
 		usleep(20000);
-		if (round == 0)
-			EXPECT_EQ(0, unreg(self->r));
-		else if (round == 1)
-			EXPECT_EQ(1, update(self->r, 0, &none, 1));
-		else
-			EXPECT_EQ(1, update(self->r, 0, &self->a, 1));
+		if (!round)
+			ASSERT_EQ(0, unreg(self->r));
+		if (round)
+			ASSERT_EQ(1, update(self->r, 0, round == 1 ? &none : &self->a, 1));
 		EXPECT_EQ(0, tag(self->r));
 		ASSERT_EQ(10, write(p[1], "0123456789", 10));
 		ASSERT_EQ(0, ring_enter(self->r, 0, 2, IORING_ENTER_GETEVENTS));
 		ASSERT_TRUE(ring_cqe(self->r, &cqe));
 		EXPECT_EQ(4711, cqe.user_data);
 		EXPECT_EQ(10, cqe.res);
-		EXPECT_EQ(100, tag(self->r));
-		/* It was the last one who could read. */
-		EXPECT_EQ(-1, write(p[1], "x", 1));
+		EXPECT_EQ(100, tag_soon(self->r));
+		/* It was the last one who could read. The file may be closed by another thread. */
+		for (i = 0; i < 1000 && write(p[1], "x", 1) == 1; i++)
+			usleep(1000);
+		EXPECT_GT(1000, i);
 		EXPECT_EQ(EPIPE, errno);
 		if (round)
 			EXPECT_EQ(0, unreg(self->r));

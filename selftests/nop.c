@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* NOP and NOP128: every flag, every way to be refused, and where the completion goes. */
 #include "uring.h"
+#include <sys/uio.h>
 #include "kselftest_harness.h"
 
 #define ALL_FLAGS	((IORING_NOP_CQE32 << 1) - 1)
@@ -210,6 +211,58 @@ TEST_F(nop, nothing_is_registered)
 	EXPECT_EQ(-EFAULT, result(_metadata, &self->r));
 	file(&self->r, 0, ALL_FLAGS & ~IORING_NOP_CQE32);
 	EXPECT_EQ(-EBADF, result(_metadata, &self->r));
+}
+
+/* What is registered is found, held while it is in use, and let go. */
+TEST_F(nop, registered)
+{
+	uint64_t tags[2] = { 1, 2 };
+	int fds[3] = { -1, open("/dev/null", O_RDONLY), -1 };
+	struct iovec iov = { tags, sizeof(tags) };
+	struct io_uring_rsrc_register files = {
+		.nr = 2, .data = (unsigned long)fds, .tags = (unsigned long)tags,
+	};
+	struct io_uring_cqe cqe;
+
+	ASSERT_LE(0, fds[1]);
+	tags[0] = 0;
+	ASSERT_EQ(0, ring_register(&self->r, IORING_REGISTER_FILES2, &files, sizeof(files)));
+	ASSERT_EQ(0, ring_register(&self->r, IORING_REGISTER_BUFFERS, &iov, 1));
+
+	file(&self->r, 1, IORING_NOP_FIXED_FILE);
+	EXPECT_EQ(0, result(_metadata, &self->r));
+	file(&self->r, 1, 0)->flags = IOSQE_FIXED_FILE;
+	EXPECT_EQ(0, result(_metadata, &self->r));
+	/* A hole, and beyond. */
+	file(&self->r, 0, IORING_NOP_FIXED_FILE);
+	EXPECT_EQ(-EBADF, result(_metadata, &self->r));
+	file(&self->r, 2, IORING_NOP_FIXED_FILE);
+	EXPECT_EQ(-EBADF, result(_metadata, &self->r));
+	file(&self->r, INT32_MAX, IORING_NOP_FIXED_FILE);
+	EXPECT_EQ(-EBADF, result(_metadata, &self->r));
+	file(&self->r, -1, IORING_NOP_FIXED_FILE);
+	EXPECT_EQ(-EBADF, result(_metadata, &self->r));
+
+	ring_nop(&self->r, 0)->nop_flags = IORING_NOP_FIXED_BUFFER;
+	EXPECT_EQ(0, result(_metadata, &self->r));
+	file(&self->r, 1, IORING_NOP_FIXED_BUFFER | IORING_NOP_FIXED_FILE | IORING_NOP_TW);
+	EXPECT_EQ(0, result(_metadata, &self->r));
+	ring_nop(&self->r, 0)->nop_flags = IORING_NOP_FIXED_BUFFER;
+	self->r.sqes[(self->r.sqe_tail - 1) & 7].buf_index = 1;
+	EXPECT_EQ(-EFAULT, result(_metadata, &self->r));
+
+	/* Nobody has them any more, so unregistering is the end of it. */
+	EXPECT_EQ(0, ring_register(&self->r, IORING_UNREGISTER_FILES, NULL, 0));
+	EXPECT_EQ(0, ring_enter(&self->r, 0, 1, IORING_ENTER_GETEVENTS));
+	ASSERT_TRUE(ring_cqe(&self->r, &cqe));
+	EXPECT_EQ(2, cqe.user_data);
+	EXPECT_EQ(0, cqe.res);
+	EXPECT_EQ(0, ring_register(&self->r, IORING_UNREGISTER_BUFFERS, NULL, 0));
+	file(&self->r, 1, IORING_NOP_FIXED_FILE);
+	EXPECT_EQ(-EBADF, result(_metadata, &self->r));
+	ring_nop(&self->r, 0)->nop_flags = IORING_NOP_FIXED_BUFFER;
+	EXPECT_EQ(-EFAULT, result(_metadata, &self->r));
+	close(fds[1]);
 }
 
 TEST_F(nop, task_work)

@@ -118,6 +118,36 @@ static __maybe_unused int uring_register(enum backend backend, int fd, unsigned 
 	return sys_result(ioctl(fd, RUST_URING_REGISTER, &arg));
 }
 
+/* The opcodes that the device has so far. */
+static __maybe_unused bool device_has_op(unsigned int opcode)
+{
+	switch (opcode) {
+	case IORING_OP_NOP:
+	case IORING_OP_READV:
+	case IORING_OP_WRITEV:
+	case IORING_OP_FSYNC:
+	case IORING_OP_READ_FIXED:
+	case IORING_OP_WRITE_FIXED:
+	case IORING_OP_SYNC_FILE_RANGE:
+	case IORING_OP_FALLOCATE:
+	case IORING_OP_OPENAT:
+	case IORING_OP_CLOSE:
+	case IORING_OP_FILES_UPDATE:
+	case IORING_OP_STATX:
+	case IORING_OP_READ:
+	case IORING_OP_WRITE:
+	case IORING_OP_FADVISE:
+	case IORING_OP_OPENAT2:
+	case IORING_OP_FIXED_FD_INSTALL:
+	case IORING_OP_FTRUNCATE:
+	case IORING_OP_READV_FIXED:
+	case IORING_OP_WRITEV_FIXED:
+	case IORING_OP_NOP128:
+		return true;
+	}
+	return false;
+}
+
 /* A mapped ring. */
 struct ring {
 	enum backend backend;

@@ -10,10 +10,7 @@ use crate::{
         nop,
         Sqe, //
     },
-    ctx::{
-        Ctx,
-        State, //
-    },
+    ctx::State,
     op::{
         rw,
         Issued, //
@@ -70,10 +67,20 @@ pub(crate) fn prep(state: &State, sqe: &Sqe) -> Result<Nop> {
 
 /// Completes at once.
 #[inline]
-pub(crate) fn issue(ctx: &Ctx, state: &mut State, op: Nop, mut req: ReqBox) -> Issued {
+pub(crate) fn issue(state: &mut State, op: Nop, mut req: ReqBox) -> Issued {
+    run(state, op, &mut req);
+    if op.flags & nop::TW != 0 {
+        return Issued::DoneLater(req);
+    }
+    Issued::Done(req)
+}
+
+/// Sets the result.
+#[inline]
+pub(crate) fn run(state: &mut State, op: Nop, req: &mut Request) {
     let mut res = op.result;
     if op.flags & (nop::FILE | nop::FIXED_BUFFER) != 0 {
-        res = resources(ctx, state, op, &mut req, res);
+        res = resources(state, op, req, res);
     }
     let mut flags = 0;
     req.extra = [0; 2];
@@ -82,15 +89,11 @@ pub(crate) fn issue(ctx: &Ctx, state: &mut State, op: Nop, mut req: ReqBox) -> I
         req.extra = op.extra;
     }
     req.set_result(res, flags);
-    if op.flags & nop::TW != 0 {
-        return Issued::DoneLater(req);
-    }
-    Issued::Done(req)
 }
 
 /// Takes the file and the buffer that the SQE names.
 #[cold]
-fn resources(_ctx: &Ctx, state: &mut State, op: Nop, req: &mut Request, res: i32) -> i32 {
+fn resources(state: &mut State, op: Nop, req: &mut Request, res: i32) -> i32 {
     if op.flags & nop::FILE != 0 {
         let fixed = op.flags & nop::FIXED_FILE != 0;
         if submit::assign_file(state, req, op.fd, fixed).is_err() {

@@ -53,6 +53,8 @@ const ALLOC: u32 = !0;
 pub(crate) struct Open {
     path: Path,
     flags: u32,
+    /// The flags and the mode make sense together.
+    valid: bool,
     mode: u16,
     /// Slot of the file table, one more than its index; `ALLOC`; or 0 for a descriptor.
     slot: u32,
@@ -81,17 +83,23 @@ pub(crate) enum Descriptor {
     Update(u32, u64, u32),
 }
 
-/// The directory of a path: where the SQE says, if the path does not begin at the root.
-fn directory(req: &mut Request, path: &Path, fd: i32) -> Result {
+/// Finds the directory of a path: where the SQE says, if the path does not begin at the root. `EBADF`.
+pub(crate) fn assign_directory(req: &mut Request, fd: i32) -> Result {
+    let path = match &req.op {
+        Op::Open(open) => &open.path,
+        Op::Statx(statx) => &statx.path,
+        _ => return Ok(()),
+    };
     if fd != bindings::AT_FDCWD && !path.is_absolute() {
         req.file = ReqFile::Normal(path::fget(fd)?);
     }
     Ok(())
 }
 
-/// `OPENAT` and `OPENAT2`. `EBADF` with a registered file, `EINVAL` for flags that do not fit, or
-/// that restrict how the path is resolved; `EFAULT`, `ENOENT`, `ENAMETOOLONG`, `E2BIG`.
-pub(crate) fn prep_open(req: &mut Request, sqe: &Sqe, fixed: bool) -> Result<Op> {
+/// `OPENAT` and `OPENAT2`. `EBADF` with a registered file, `EINVAL`, `EFAULT`, `ENOENT`,
+/// `ENAMETOOLONG`, `E2BIG`. Flags that do not fit, or restrict how the path is resolved, are found
+/// when the file is to be opened.
+pub(crate) fn prep_open(sqe: &Sqe, fixed: bool) -> Result<Op> {
     let how = if sqe.opcode == op::OPENAT2 {
         let len = sqe.len as usize;
         // The first version of the structure.
@@ -114,24 +122,23 @@ pub(crate) fn prep_open(req: &mut Request, sqe: &Sqe, fixed: bool) -> Result<Op>
         return Err(EBADF);
     }
     let path = Path::from_user(sqe.addr, false)?;
-    let flags = u32::try_from(how.flags).map_err(|_| EINVAL)?;
+    // CAST: The upper half is looked at below.
+    let flags = how.flags as u32;
     let creates = flags & (bindings::O_CREAT | O_TMPFILE) != 0;
     let mode_ok = if creates {
         how.mode & !0o7777 == 0
     } else {
         how.mode == 0
     };
-    if flags & !bindings::VALID_OPEN_FLAGS != 0 || !mode_ok || how.resolve != 0 {
-        return Err(EINVAL);
-    }
+    let flags_ok = how.flags & !u64::from(bindings::VALID_OPEN_FLAGS) == 0;
     if sqe.file_index != 0 && flags & bindings::O_CLOEXEC != 0 {
         return Err(EINVAL);
     }
-    directory(req, &path, sqe.fd)?;
     let open = Open {
         path,
         flags,
-        // CAST: Checked above.
+        valid: flags_ok && mode_ok && how.resolve == 0,
+        // CAST: Checked with the flags.
         mode: how.mode as u16,
         slot: sqe.file_index,
         task: task::current(),
@@ -143,7 +150,7 @@ pub(crate) fn prep_open(req: &mut Request, sqe: &Sqe, fixed: bool) -> Result<Op>
 const O_TMPFILE: u32 = bindings::__O_TMPFILE;
 
 /// `STATX`. `EBADF` with a registered file, `EINVAL`, `EFAULT`, `ENOENT`, `ENAMETOOLONG`.
-pub(crate) fn prep_statx(req: &mut Request, sqe: &Sqe, fixed: bool) -> Result<Op> {
+pub(crate) fn prep_statx(sqe: &Sqe, fixed: bool) -> Result<Op> {
     if sqe.buf_index != 0 || sqe.file_index != 0 {
         return Err(EINVAL);
     }
@@ -152,7 +159,6 @@ pub(crate) fn prep_statx(req: &mut Request, sqe: &Sqe, fixed: bool) -> Result<Op
     }
     let empty_ok = sqe.op_flags & bindings::AT_EMPTY_PATH != 0;
     let path = Path::from_user(sqe.addr, empty_ok)?;
-    directory(req, &path, sqe.fd)?;
     let statx = Statx {
         path,
         flags: sqe.op_flags,
@@ -210,6 +216,9 @@ pub(crate) fn prep_descriptor(req: &Request, sqe: &Sqe, fixed: bool) -> Result<O
 impl Open {
     /// Opens the file. Context: may sleep.
     fn open(&self, dir: Option<&File>) -> Result<ARef<File>> {
+        if !self.valid {
+            return Err(EINVAL);
+        }
         // CAST: Same bits.
         path::open(dir, &self.path, self.flags as i32, self.mode)
     }

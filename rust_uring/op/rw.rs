@@ -81,6 +81,8 @@ pub(crate) struct Rw {
     write: bool,
     /// The file's own position is used.
     cur_pos: bool,
+    /// The file was asked to do it.
+    tried: bool,
 }
 
 /// `EINVAL`, `EPERM` for an I/O priority that is not allowed; `EFAULT`, `ENOMEM` for a vector.
@@ -131,6 +133,7 @@ pub(crate) fn prep(sqe: &Sqe) -> Result<Rw> {
         stream: sqe.file_index as u8,
         write,
         cur_pos: false,
+        tried: false,
     })
 }
 
@@ -158,6 +161,12 @@ impl Rw {
     /// Whether data goes to the file.
     pub(crate) fn is_write(&self) -> bool {
         self.write
+    }
+
+    /// Whether the file was asked to do it. Those who watch it are told then, as natively, whatever
+    /// came of it.
+    pub(crate) fn was_tried(&self) -> bool {
+        self.tried
     }
 
     /// Whether a try with this result did less than it was to do. That is no success, whatever the
@@ -231,6 +240,29 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, nonblock: bool
         return over(req, EBADF.to_errno() as isize);
     };
     let write = rw.write;
+    // A registered buffer is looked at before what the file allows.
+    if let Err(err) = rw.gather(buffer) {
+        return over(req, err.to_errno() as isize);
+    }
+    let left = rw.len - rw.done;
+    let at = rw.addr.wrapping_add(rw.done as u64);
+    let memory = rw.memory.clone();
+    let iter = match &memory {
+        Memory::User => Iter::user(write, at, left),
+        Memory::Vector(segments) => Ok(Iter::segments(write, segments).after(rw.done)),
+        Memory::Fixed => buffer
+            .ok_or(EFAULT)
+            .and_then(|buffer| Iter::pinned(write, buffer, at, left)),
+        Memory::FixedPieces(_) => Err(EFAULT),
+        Memory::FixedVector(gathered) => buffer
+            .ok_or(EFAULT)
+            .and_then(|buffer| Iter::gathered(write, buffer, gathered))
+            .map(|iter| iter.after(rw.done)),
+    };
+    let mut iter = match iter {
+        Ok(iter) => iter,
+        Err(err) => return over(req, err.to_errno() as isize),
+    };
     let mode_ok = if write {
         file::is_writable(file)
     } else {
@@ -260,7 +292,8 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, nonblock: bool
     if r.iocb.is_hipri() {
         return over(req, EINVAL.to_errno() as isize);
     }
-    r.nowait = r.iocb.is_nowait();
+    // A file that cannot be told not to block, and is set so, is not to block anywhere.
+    r.nowait = r.iocb.is_nowait() || file::is_nonblocking(file) && !file::supports_nowait(file);
     if nonblock && would_block(file, write, r.iocb.is_direct()) {
         if r.nowait {
             return over(req, EAGAIN.to_errno() as isize);
@@ -269,29 +302,7 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, nonblock: bool
     }
     let whole = file::is_reg(file) || file::is_blk(file);
     r.iocb.set_nowait(nonblock);
-
-    if let Err(err) = rw.gather(buffer) {
-        return over(req, err.to_errno() as isize);
-    }
-    let left = rw.len - rw.done;
-    let at = rw.addr.wrapping_add(rw.done as u64);
-    let memory = rw.memory.clone();
-    let iter = match &memory {
-        Memory::User => Iter::user(write, at, left),
-        Memory::Vector(segments) => Ok(Iter::segments(write, segments).after(rw.done)),
-        Memory::Fixed => buffer
-            .ok_or(EFAULT)
-            .and_then(|buffer| Iter::pinned(write, buffer, at, left)),
-        Memory::FixedPieces(_) => Err(EFAULT),
-        Memory::FixedVector(gathered) => buffer
-            .ok_or(EFAULT)
-            .and_then(|buffer| Iter::gathered(write, buffer, gathered))
-            .map(|iter| iter.after(rw.done)),
-    };
-    let mut iter = match iter {
-        Ok(iter) => iter,
-        Err(err) => return over(req, err.to_errno() as isize),
-    };
+    rw.tried = true;
     let (mut req, mut res) = match iocb::start(req, &mut iter, &setup) {
         Started::UnderWay => return Run::Gone,
         Started::Over(req, res) => (req, res),
@@ -325,6 +336,35 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, nonblock: bool
         return Run::Block(req);
     }
     over(req, res)
+}
+
+/// How often a file may say that it is ready and would block after all.
+const TRIES: u32 = 128;
+
+/// Does the transfer in a worker. What can be waited for is waited for here, and then tried without
+/// blocking, so that a pipe takes as much as it has room for.
+///
+/// `Run::Block` if the thread has something else to do first. Context: may sleep.
+pub(crate) fn run_in_worker(mut req: ReqBox, buffer: Option<&PinnedBuffer>) -> Run {
+    for _ in 0..TRIES {
+        match req.file.get() {
+            Some(file) if file::can_poll(file) && !file::is_reg(file) => {}
+            _ => break,
+        }
+        req = match run(req, buffer, true) {
+            Run::Block(req) => req,
+            run => return run,
+        };
+        let (Some(file), Op::Rw(rw)) = (req.file.get(), &req.op) else {
+            break;
+        };
+        match file::wait_ready(file, rw.write) {
+            Ok(()) => {}
+            Err(err) if err == EINTR => return Run::Block(req),
+            Err(err) => return over(req, err.to_errno() as isize),
+        }
+    }
+    run(req, buffer, false)
 }
 
 /// Finds the registered buffer that the SQE names. `EFAULT` if there is none.

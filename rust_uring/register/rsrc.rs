@@ -87,7 +87,14 @@ pub(super) fn update_files(ctx: &Ctx, state: &mut State, call: &Call) -> Result<
 pub(super) fn clone_buffers(ctx: &Ctx, arg: u64) -> Result<i32> {
     let arg: CloneBuffers = uaccess::read(arg)?;
     let known = c::IORING_REGISTER_SRC_REGISTERED | c::IORING_REGISTER_DST_REPLACE;
-    if arg.flags & !known != 0 || arg.pad != [0; 3] {
+    if arg.flags & !known != 0 {
+        return Err(EINVAL);
+    }
+    let replace = arg.flags & c::IORING_REGISTER_DST_REPLACE != 0;
+    if !replace && ctx.state.lock().buffers.len() != 0 {
+        return Err(EBUSY);
+    }
+    if arg.pad != [0; 3] {
         return Err(EINVAL);
     }
     let file = if arg.flags & c::IORING_REGISTER_SRC_REGISTERED != 0 {

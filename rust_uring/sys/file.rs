@@ -11,7 +11,8 @@ use kernel::{
     error::to_result,
     fs::File,
     prelude::*,
-    seq_file::SeqFile, //
+    seq_file::SeqFile,
+    sync::aref::ARef, //
 };
 
 /// Whether a file belongs to the kernel's own io_uring.
@@ -84,6 +85,31 @@ pub(crate) fn is_ready(file: &File, write: bool) -> bool {
     };
     // SAFETY: The file is open.
     unsafe { ffi::uring_file_polls(file.as_ptr(), mask) }
+}
+
+/// Waits until it is ready for reading or for writing, or has failed. `EINTR` if the thread has
+/// something else to do first. Context: may sleep.
+pub(crate) fn wait_ready(file: &File, write: bool) -> Result {
+    let mask = if write {
+        ffi::URING_EPOLLOUT | ffi::URING_EPOLLWRNORM
+    } else {
+        ffi::URING_EPOLLIN | ffi::URING_EPOLLRDNORM
+    };
+    // SAFETY: The file is open.
+    to_result(unsafe { ffi::uring_file_wait_ready(file.as_ptr(), mask) })
+}
+
+/// Lets go of a file, in a thread that never returns to user space: if it was the last reference the
+/// file is closed at once. Context: may sleep.
+pub(crate) fn put_now(file: ARef<File>) {
+    let file = ARef::into_raw(file);
+    // SAFETY: The reference is ours, and given up here.
+    unsafe { bindings::__fput_sync(file.as_ptr().cast()) };
+}
+
+/// Whether it was opened or set not to block (`O_NONBLOCK`).
+pub(crate) fn is_nonblocking(file: &File) -> bool {
+    file.flags() & kernel::fs::file::flags::O_NONBLOCK != 0
 }
 
 /// Whether it can be told not to block.

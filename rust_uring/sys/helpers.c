@@ -396,6 +396,37 @@ bool uring_file_polls(struct file *file, unsigned int mask)
 	return (__force unsigned int)vfs_poll(file, &pt) & mask;
 }
 
+/* Waits until the file is ready, or has failed. -EINTR if something else came up. */
+int uring_file_wait_ready(struct file *file, unsigned int mask)
+{
+	const __poll_t wanted = (__force __poll_t)mask | EPOLLERR | EPOLLHUP;
+	struct poll_wqueues table;
+	int ret = 0;
+
+	poll_initwait(&table);
+	table.pt._key = wanted;
+	while (!(vfs_poll(file, &table.pt) & wanted)) {
+		/* It is in the queues now. */
+		table.pt._qproc = NULL;
+		if (table.error) {
+			ret = table.error;
+			break;
+		}
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (signal_pending(current))
+			ret = -EINTR;
+		else if (!READ_ONCE(table.triggered))
+			schedule();
+		__set_current_state(TASK_RUNNING);
+		if (ret)
+			break;
+		/* Pairs with the barrier in the core's pollwake(). */
+		smp_store_mb(table.triggered, 0);
+	}
+	poll_freewait(&table);
+	return ret;
+}
+
 bool uring_file_is_reg(struct file *file)
 {
 	return S_ISREG(file_inode(file)->i_mode);

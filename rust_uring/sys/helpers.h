@@ -118,6 +118,7 @@ unsigned long uring_nofile_limit(void);
 bool uring_file_nowait(struct file *file);
 bool uring_file_can_poll(struct file *file);
 bool uring_file_polls(struct file *file, unsigned int mask);
+int uring_file_wait_ready(struct file *file, unsigned int mask);
 bool uring_file_is_reg(struct file *file);
 bool uring_file_is_blk(struct file *file);
 bool uring_file_is_stream(struct file *file);

@@ -34,7 +34,10 @@ static int enter(struct elsewhere *e, struct file *dir)
 	e->fs.pwd = dir->f_path;
 	path_get(&e->fs.pwd);
 	e->old = current->fs;
-	WRITE_ONCE(current->fs, &e->fs);
+	/* Others look at it with the lock held, in /proc for one. */
+	task_lock(current);
+	current->fs = &e->fs;
+	task_unlock(current);
 	return 0;
 }
 
@@ -42,7 +45,9 @@ static void leave(struct elsewhere *e)
 {
 	if (!e->old)
 		return;
-	WRITE_ONCE(current->fs, e->old);
+	task_lock(current);
+	current->fs = e->old;
+	task_unlock(current);
 	path_put(&e->fs.pwd);
 	path_put(&e->fs.root);
 }
@@ -93,6 +98,10 @@ int uring_statx_at(struct file *dir, const char *name, unsigned int flags, u32 m
 	struct path path;
 	int ret;
 
+	if (mask & STATX__RESERVED || sync == AT_STATX_SYNC_TYPE)
+		return -EINVAL;
+	if (flags & ~(AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY_PATH | AT_STATX_SYNC_TYPE))
+		return -EINVAL;
 	if (!*name && (flags & AT_EMPTY_PATH) && dir) {
 		path = dir->f_path;
 		path_get(&path);
