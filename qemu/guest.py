@@ -44,6 +44,11 @@ CACHE = pathlib.Path(
 )
 NMI = "NMI received for unknown reason"
 HEARTBEAT = 30  # seconds of silence after which we say that we still live
+# Under emulation a timer interrupt is lost now and then while the CPUs come up, and the guest sleeps for
+# ever. That has nothing to do with what is run in it: it is started again.
+BOOT_LIMIT = {"stock": 150}  # seconds
+BOOT_LIMIT_OTHERS = 300
+BOOT_TRIES = 3
 
 
 def say(text):
@@ -212,8 +217,9 @@ def ask_for_backtraces(monitor):
 
 
 def follow(guest, args, console, output, started_file, monitor):
-    """Copies the guest's two streams until it ends; True when it had to be killed."""
+    """Copies the guest's two streams until it ends. Returns whether it had to be killed, and whether it was up."""
     begin = last = said = time.monotonic()
+    boot_limit = BOOT_LIMIT.get(args.kernel, BOOT_LIMIT_OTHERS)
     kill_at = None
     up = hung = False
     streams = selectors.DefaultSelector()
@@ -239,6 +245,9 @@ def follow(guest, args, console, output, started_file, monitor):
         if now - last > HEARTBEAT:
             note(f"{now - begin:.0f} s, {'the command runs' if up else 'the guest is booting'}")
             last = now
+        if not up and now - begin > boot_limit:
+            guest.kill()
+            return True, False
         late = args.timeout and now - begin > args.timeout or args.silence and now - said > args.silence
         if late and not hung:
             hung = True
@@ -247,7 +256,7 @@ def follow(guest, args, console, output, started_file, monitor):
             kill_at = now + 10
         if hung and now > kill_at:
             guest.kill()
-    return hung
+    return hung, up or started_file.exists()
 
 
 def last_words(console):
@@ -289,19 +298,27 @@ def main():
         finally:
             shutil.rmtree(monitor_dir)
             script.unlink()
-    guest = in_toolchain(
-        command, binds, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        with open(console_file, "wb") as console, open(output_file, "wb") as output:
-            hung = follow(guest, args, console, output, started_file, monitor)
+        for attempt in range(1, BOOT_TRIES + 1):
+            guest = in_toolchain(
+                command, binds, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+            try:
+                with open(console_file, "wb") as console, open(output_file, "wb") as output:
+                    hung, up = follow(guest, args, console, output, started_file, monitor)
+            finally:
+                guest.kill()
+                guest.wait()
+            if up or not hung or attempt == BOOT_TRIES:
+                break
+            note(f"the guest did not come up, attempt {attempt} of {BOOT_TRIES}; its console is kept beside the last one")
+            console_file.rename(base.with_name(f"{args.name}.console.attempt{attempt}.log"))
+            monitor.unlink(missing_ok=True)
     except KeyboardInterrupt:
         note("interrupted: the guest is stopped")
         sys.exit(130)
     finally:
-        guest.kill()
-        guest.wait()
         shutil.rmtree(monitor_dir)
 
     seconds = time.monotonic() - begin
@@ -313,7 +330,9 @@ def main():
     for file in (script, status_file, started_file):
         file.unlink(missing_ok=True)
 
-    if hung:
+    if hung and not up:
+        problem, code = f"the guest never came up in {BOOT_TRIES} attempts", NO_BOOT
+    elif hung:
         problem, code = f"the guest hung, and was killed after {seconds:.0f} s", HANG
     elif "Kernel panic - not syncing" in text:
         problem, code = f"the guest panicked after {seconds:.0f} s", PANIC

@@ -6,6 +6,7 @@
 
 use crate::sys::ffi;
 use kernel::{
+    alloc::flags::__GFP_NOWARN,
     bindings,
     page::{
         PAGE_MASK,
@@ -43,6 +44,11 @@ unsafe impl Send for PinnedBuffer {}
 // SAFETY: As for `Send`.
 unsafe impl Sync for PinnedBuffer {}
 
+/// For memory whose size the application chooses: that there is not as much is not to be reported.
+fn user_sized() -> kernel::alloc::Flags {
+    GFP_KERNEL_ACCOUNT | __GFP_NOWARN
+}
+
 /// Pages, each pinned once.
 struct Pins(KVVec<*mut bindings::page>);
 
@@ -53,7 +59,7 @@ impl Pins {
         let end = end.checked_add(PAGE_SIZE - 1).ok_or(EOVERFLOW)? >> PAGE_SHIFT;
         let nr = end - (addr >> PAGE_SHIFT);
         let nr_int = c_int::try_from(nr).map_err(|_| EOVERFLOW)?;
-        let mut pages = KVVec::with_capacity(nr, GFP_KERNEL_ACCOUNT)?;
+        let mut pages = KVVec::with_capacity(nr, user_sized())?;
         // SAFETY: There is room for `nr` pointers.
         let pinned = unsafe {
             bindings::pin_user_pages_fast(
@@ -128,7 +134,7 @@ impl PinnedBuffer {
         let size = 1usize << shift;
         let mut offset = (start & !PAGE_MASK) + (first << PAGE_SHIFT);
         let segments = (offset + len).div_ceil(size);
-        let mut bvecs = KVVec::with_capacity(segments, GFP_KERNEL_ACCOUNT)?;
+        let mut bvecs = KVVec::with_capacity(segments, user_sized())?;
         let mut left = len;
         let mut page = 0;
         while left != 0 {
