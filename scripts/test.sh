@@ -12,13 +12,14 @@
 KERNELS=${KERNELS:-test stock}
 BREAK=${BREAK:-}
 SCALE=1
+GUEST_TIME=7200
 [ -e "$SELFTESTS/tests.list" ] || die "there is no selftests/tests.list" "it says which programs to run, and on which kernel"
 read -ra names <<<"${TESTS:-}"
 if [ "${1:-}" = --stress ]; then
-	export RUST_URING_LONG=1
-	SCALE=20
-	mapfile -t names < <(awk '{ sub(/#.*/, "") } $1 ~ /stress/ { print $1 }' "$SELFTESTS/tests.list" | sort -u)
-	[ ${#names[@]} -gt 0 ] || die "there is no stress program in selftests/tests.list yet" "'make test' runs all there is"
+	# Each goes on for so many seconds, or does what it has to do so many times.
+	export STRESS=${STRESS:-600}
+	SCALE=20 GUEST_TIME=43200
+	[ ${#names[@]} -gt 0 ] || mapfile -t names < <(long_tests)
 fi
 
 results=$TOP/build/results
@@ -47,9 +48,9 @@ for kernel in $KERNELS; do
 	longest=$(awk -v scale="$SCALE" '$2 > n { n = $2 } END { print n * 3 * scale + 120 }' "$out/list")
 	[ -z "$BREAK" ] || longest=120
 	status=0
-	"$TOP/qemu/guest.py" --kernel "$kernel" --out "$out" --name guest --silence "$longest" --timeout 7200 -- \
+	"$TOP/qemu/guest.py" --kernel "$kernel" --out "$out" --name guest --silence "$longest" --timeout "$GUEST_TIME" -- \
 		env BREAK="$BREAK" BROKEN_KO="$TOP/build/broken-$kernel/broken.ko" SCALE="$SCALE" \
-		RUST_URING_LONG="${RUST_URING_LONG:-}" selftests/run-in-guest.sh \
+		${STRESS:+STRESS="$STRESS"} selftests/run-in-guest.sh \
 		"$TOP/build/$kernel/rust_uring/rust_uring.ko" "$TOP/build/selftests" "$out" "${names[@]}" || status=$?
 	case $status in
 	0) echo ok ;;

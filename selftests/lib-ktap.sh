@@ -37,6 +37,7 @@ list_tests() {
 			on = "both"; limit = 60; args = ""
 			for (i = 2; i <= NF; i++) {
 				if ($i ~ /^(stock|test|both)$/) on = $i
+				else if ($i == "long") continue
 				else if ($i ~ /^timeout=/) limit = substr($i, 9)
 				else args = args " " $i
 			}
@@ -46,3 +47,6 @@ list_tests() {
 			print label, limit, $1 args
 		}' "$SELFTESTS/tests.list"
 }
+
+# The programs that have a long version, for "make stress".
+long_tests() { awk '{ sub(/#.*/, "") } / long( |$)/ { print $1 }' "$SELFTESTS/tests.list" | sort -u; }

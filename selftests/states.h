@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 
 #define DEFER	(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN)
 #define PAGE	4096
@@ -321,6 +322,62 @@ static void shares(struct victim *v)
 	}
 }
 
+/* As many workers as there are reads wait for a pipe that nobody writes to. */
+static void reads_in_workers(struct victim *v)
+{
+	unsigned int flags = dice(&v->dice, 2) ? IOSQE_ASYNC : 0;
+	struct ring r;
+	int p[2], i;
+
+	make(v, &r, dice(&v->dice, 2) ? DEFER : 0);
+	MUST(!pipe2(p, O_CLOEXEC));
+	for (i = 0; i < 8; i++) {
+		struct io_uring_sqe *sqe = ring_nop(&r, i);
+
+		sqe->opcode = IORING_OP_READ;
+		sqe->flags = flags;
+		sqe->fd = p[0];
+		sqe->addr = (unsigned long)r.sqes;
+		sqe->len = 8;
+	}
+	MUST(ring_submit(&r, 0) == 8);
+	wait_forever(v, r.fd, 0);
+}
+
+/* Files and buffers come and go while requests that workers run use them. */
+static void uses_resources(struct victim *v)
+{
+	char *memory = mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			    -1, 0);
+	int file = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	struct iovec iov = { memory, 16 * PAGE };
+	struct ring r;
+
+	make(v, &r, dice(&v->dice, 2) ? DEFER : 0);
+	MUST(memory != MAP_FAILED && file >= 0);
+	ready(v);
+	for (;;) {
+		unsigned int i, nr = 1 + dice(&v->dice, 8);
+
+		MUST(!ring_register(&r, IORING_REGISTER_BUFFERS, &iov, 1));
+		MUST(!ring_register(&r, IORING_REGISTER_FILES, &file, 1));
+		for (i = 0; i < nr; i++) {
+			struct io_uring_sqe *sqe = ring_nop(&r, i);
+
+			sqe->opcode = dice(&v->dice, 2) ? IORING_OP_READ_FIXED :
+				IORING_OP_WRITE_FIXED;
+			sqe->flags = IOSQE_FIXED_FILE | (dice(&v->dice, 2) ? IOSQE_ASYNC : 0);
+			sqe->addr = (unsigned long)memory;
+			sqe->len = 1 + dice(&v->dice, 16 * PAGE);
+		}
+		MUST(ring_submit(&r, dice(&v->dice, nr)) == nr);
+		MUST(!ring_register(&r, IORING_UNREGISTER_BUFFERS, NULL, 0));
+		MUST(!ring_register(&r, IORING_UNREGISTER_FILES, NULL, 0));
+		MUST(ring_enter(&r, 0, nr, IORING_ENTER_GETEVENTS) >= 0);
+		ring_seen(&r, ring_ready(&r));
+	}
+}
+
 static void *thread_waits(void *arg)
 {
 	struct ring *r = arg;
@@ -369,6 +426,8 @@ static const struct state {
 	{ "maps and unmaps", maps, false },
 	{ "shares a ring", shares, false },
 	{ "has threads", has_threads, false },
+	{ "reads in workers", reads_in_workers, true },
+	{ "uses files and buffers", uses_resources, false },
 };
 
 #define NR_STATES	(sizeof(states) / sizeof(states[0]))
