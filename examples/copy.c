@@ -208,12 +208,15 @@ static bool begin(size_t *next_file)
 
 static void copy_by_ring(bool native)
 {
-	struct io_uring_rsrc_register slots = { .nr = 2 * OPEN, .flags = IORING_RSRC_REGISTER_SPARSE };
+	struct io_uring_rsrc_register slots = {
+		.nr = 2 * OPEN, .flags = IORING_RSRC_REGISTER_SPARSE,
+	};
 	struct iovec all = { .iov_len = (size_t)DEPTH * CHUNK };
 	struct io_uring_cqe cqe;
 	size_t next_file = 0;
 
-	memory = mmap(NULL, all.iov_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memory = mmap(NULL, all.iov_len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		      -1, 0);
 	if (memory == MAP_FAILED)
 		err(1, "memory");
 	all.iov_base = memory;
@@ -245,7 +248,8 @@ static void copy_plainly(void)
 
 	for (i = 0; i < nr_files; i++) {
 		int in = open(files[i].from, O_RDONLY | O_CLOEXEC);
-		int out = open(files[i].to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, files[i].mode);
+		int out = open(files[i].to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
+			       files[i].mode);
 		ssize_t nr, done, ret;
 
 		if (in < 0 || out < 0)

@@ -289,10 +289,16 @@ pub(crate) mod sq_flags {
 /// `IORING_CQ_EVENTFD_DISABLED`, the only flag of the CQ's flag word.
 pub(crate) const CQ_EVENTFD_DISABLED: u32 = c::IORING_CQ_EVENTFD_DISABLED;
 
-/// `IORING_FEAT_*` that are there. Each has a test that would fail if it were not.
+/// `IORING_FEAT_NATIVE_WORKERS`: that workers are threads of the process.
+pub(crate) const NATIVE_WORKERS: u32 = c::IORING_FEAT_NATIVE_WORKERS;
+
+/// `IORING_FEAT_*` that are there on every kernel. Each has a test that would fail if it were not.
 pub(crate) const FEATURES: u32 = c::IORING_FEAT_SINGLE_MMAP
     | c::IORING_FEAT_NODROP
     | c::IORING_FEAT_SUBMIT_STABLE
+    | c::IORING_FEAT_RW_CUR_POS
+    | c::IORING_FEAT_CUR_PERSONALITY
+    | c::IORING_FEAT_RSRC_TAGS
     | c::IORING_FEAT_EXT_ARG
     | c::IORING_FEAT_CQE_SKIP
     | c::IORING_FEAT_REG_REG_RING

@@ -28,7 +28,8 @@ use crate::{
         task,
         trace,
         uaccess,
-        user::User, //
+        user::User,
+        user_worker, //
     }, //
 };
 use kernel::{
@@ -122,7 +123,7 @@ pub(crate) fn setup(globals: &Arc<Globals>, entries: u32, params: u64) -> Result
         slot,
     ))?;
 
-    p.features = abi::FEATURES;
+    p.features = features();
     if let Err(err) = uaccess::write(params, &p) {
         Ring::retire(ring);
         return Err(err);
@@ -212,4 +213,14 @@ mod tests {
         assert!(SetupFlags::from_user(SetupFlag::Sqpoll as u32).is_err());
         assert!(SetupFlags::from_user(SetupFlags::SUPPORTED).is_ok());
     }
+}
+
+/// `IORING_FEAT_*` that are there on this kernel.
+pub(crate) fn features() -> u32 {
+    let workers = if user_worker::available() {
+        abi::NATIVE_WORKERS
+    } else {
+        0
+    };
+    abi::FEATURES | workers
 }

@@ -10,8 +10,10 @@ static int setup_with(struct scene *s, unsigned int entries, unsigned int flags)
 	s->p = (struct io_uring_params) { .flags = flags };
 	s->p.cq_off.user_addr = (unsigned long)s->memory;
 	s->p.sq_off.user_addr = (unsigned long)s->memory + 8 * PAGE;
-	if (!(flags & IORING_SETUP_NO_MMAP))
-		s->p.cq_off.user_addr = s->p.sq_off.user_addr = 0;
+	if (!(flags & IORING_SETUP_NO_MMAP)) {
+		s->p.cq_off.user_addr = 0;
+		s->p.sq_off.user_addr = 0;
+	}
 	if (s->backend == NATIVE)
 		return uring_setup(NATIVE, entries, &s->p);
 	return sys_result(ioctl(s->dev, RUST_URING_SETUP, &arg));
@@ -258,7 +260,7 @@ static int open_it(struct scene *s)
 {
 	struct io_uring_sqe *sqe = request(s, IORING_OP_OPENAT, 0);
 
-	strcpy(s->memory, "/dev/null");
+	memcpy(s->memory, "/dev/null", sizeof("/dev/null"));
 	sqe->fd = AT_FDCWD;
 	sqe->len = 0;
 	ring_flush(&s->r);

@@ -134,7 +134,8 @@ static __maybe_unused int try_nth(int nth, struct scene *s, const struct op *op,
 		return -1;
 	}
 	if (op->after && op->after(s, ret)) {
-		printf("# %s: something is left after %d when number %u failed\n", op->name, ret, n);
+		printf("# %s: something is left after %d when number %u failed\n", op->name, ret,
+		       n);
 		return -1;
 	}
 	return !left && n;

@@ -55,6 +55,9 @@ static __maybe_unused uint64_t odd_number(struct dice *d)
 
 static __maybe_unused void *odd_pointer(struct dice *d, const struct arena *a)
 {
+	static const uint64_t kernels[] = {
+		0xffff888000000000, 0xffffffff81000000, 0xffffffffc0000000, 0xffffffffff600000,
+	};
 	uint64_t p;
 
 	switch (dice(d, 16)) {
@@ -63,10 +66,7 @@ static __maybe_unused void *odd_pointer(struct dice *d, const struct arena *a)
 	case 1:
 		return (void *)(uintptr_t)dice(d, PAGE);
 	case 2:		/* the direct map, the text, the modules, the fixed map */
-		p = (const uint64_t[]) {
-			0xffff888000000000, 0xffffffff81000000, 0xffffffffc0000000,
-			0xffffffffff600000,
-		}[dice(d, 4)];
+		p = kernels[dice(d, 4)];
 		return (void *)(p + dice(d, 2 * PAGE));
 	case 3:		/* not canonical */
 		return (void *)(0x0000800000000000 + ((uint64_t)dice(d, 1 << 16) << 40));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What a read or write is done with: RWF_*, I/O priority, attributes, direct I/O, file size limit. */
+/* What reads and writes are done with: RWF_*, priority, attributes, direct I/O, size limit. */
 #include "files.h"
 #include <linux/ioprio.h>
 #include "kselftest_harness.h"

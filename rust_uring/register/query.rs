@@ -14,6 +14,7 @@ use crate::{
         SetupFlags, //
     },
     register::Call,
+    setup,
     sys::{
         abi_types as c,
         task,
@@ -111,7 +112,7 @@ fn opcodes() -> QueryOpcode {
     QueryOpcode {
         nr_request_opcodes: u32::from(abi::op::LAST),
         nr_register_opcodes: abi::reg::LAST,
-        feature_flags: u64::from(abi::FEATURES),
+        feature_flags: u64::from(setup::features()),
         ring_setup_flags: u64::from(SetupFlags::SUPPORTED),
         enter_flags: u64::from(EnterFlags::all_bits()),
         sqe_flags: u64::from(abi::sqe::SUPPORTED),
