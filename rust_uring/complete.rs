@@ -117,6 +117,7 @@ fn release(ctx: &Ctx, state: &mut State, req: &mut Request) {
         buffers::put(ctx, state, node);
     }
     req.creds = None;
+    req.pool = 0;
 }
 
 /// Shows the application what was posted, and tells those who wait for it.
@@ -257,7 +258,7 @@ fn run_some(ctx: &Ctx, state: &mut State, max: u32) {
 fn run_one(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     if req.after == After::Punt {
         req.after = After::Complete;
-        submit::punt(ctx, state, req);
+        submit::punt_back(ctx, state, req);
         return;
     }
     state.from_worker |= req.from_worker;

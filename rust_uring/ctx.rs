@@ -147,17 +147,19 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// The current process' pool of workers. `ENOMEM`, `EOPNOTSUPP`.
-    pub(crate) fn pool(&mut self, ctx: &Ctx) -> Result<Arc<Pool>> {
-        if let Some(user) = self.pools.iter().find(|user| user.pool().is_current()) {
-            return Ok(user.pool().clone());
+    /// The current process' pool of workers, and its index in [`State::pools`], where it stays.
+    /// `ENOMEM`, `EOPNOTSUPP`.
+    pub(crate) fn pool(&mut self, ctx: &Ctx) -> Result<(usize, Arc<Pool>)> {
+        let mut users = self.pools.iter().enumerate();
+        if let Some((index, user)) = users.find(|(_, user)| user.pool().is_current()) {
+            return Ok((index, user.pool().clone()));
         }
         // As natively: the queue depth, or four for each CPU, whatever is less.
         let bounded = self.rings.sq_entries.min(4 * kernel::cpu::nr_cpu_ids());
         let user = PoolUser::join(&ctx.globals, bounded)?;
         let pool = user.pool().clone();
         self.pools.push(user, GFP_KERNEL_ACCOUNT)?;
-        Ok(pool)
+        Ok((self.pools.len() - 1, pool))
     }
 }
 

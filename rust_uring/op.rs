@@ -26,6 +26,7 @@ use crate::{
         ReqBox,
         Request, //
     },
+    submit,
     sys::{
         cred,
         file, //
@@ -223,7 +224,10 @@ pub(crate) fn issue(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
 
 /// A read or write. The buffer is held beside the request: that may be over before the call that
 /// uses the buffer returns.
-fn issue_rw(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
+fn issue_rw(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Issued {
+    if req.file.get().is_some_and(file::is_direct) {
+        submit::may_come_back(ctx, state, &mut req);
+    }
     let Some(node) = &req.buffer else {
         return rw::run(req, None, true).into();
     };

@@ -173,7 +173,7 @@ fn max_workers(ctx: &Ctx, state: &mut State, call: &Call) -> Result<i32> {
         return Err(EINVAL);
     }
     let ceiling = ctx.globals.limits.workers;
-    let old = state.pool(ctx)?.set_limits(new.map(|nr| nr.min(ceiling)));
+    let old = state.pool(ctx)?.1.set_limits(new.map(|nr| nr.min(ceiling)));
     uaccess::write(arg, &old)?;
     Ok(0)
 }

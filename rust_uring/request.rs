@@ -79,6 +79,9 @@ pub(crate) struct Request {
     pub(crate) from_worker: bool,
     /// It is never to block, not even in a worker.
     pub(crate) nowait: bool,
+    /// The submitter's pool, one more than its index in the ring's list, if the request may come back
+    /// from elsewhere and need a worker then; else 0.
+    pub(crate) pool: u8,
     /// What the completion list is to do with it.
     pub(crate) after: After,
     /// The ring: held so that it is there while the request is.
@@ -127,6 +130,7 @@ impl Request {
             skip_success: false,
             from_worker: false,
             nowait: false,
+            pool: 0,
             after: After::Complete,
             ctx,
             file: ReqFile::None,

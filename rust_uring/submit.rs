@@ -181,20 +181,54 @@ enum How {
     Worker,
 }
 
-/// Hands a request to the workers of its process. Without any it ends with `ECANCELED`.
+/// Prepares for a request to go on in the background and then to need a worker after all: it is not
+/// its submitter who finds out, so that one's process and credentials are kept, and a worker is kept
+/// ready. If that is not to be had the request ends with `ECANCELED` in that case.
+pub(crate) fn may_come_back(ctx: &Ctx, state: &mut State, req: &mut Request) {
+    let Ok((index, pool)) = state.pool(ctx) else {
+        return;
+    };
+    if req.creds.is_none() {
+        req.creds = cred::current().ok();
+    }
+    if Pool::keep_worker(&pool) && req.creds.is_some() {
+        // Beyond 255 processes at one ring there is no number for it.
+        req.pool = u8::try_from(index + 1).unwrap_or(0);
+    }
+}
+
+/// Hands a request that its submitter could not do to the workers of the process. Without any it ends
+/// with `ECANCELED`.
 #[cold]
 pub(crate) fn punt(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     if req.creds.is_none() {
         req.creds = cred::current().ok();
     }
     let result = match state.pool(ctx) {
-        Ok(pool) => Pool::submit(&pool, req),
+        Ok((_, pool)) => Pool::submit(&pool, req),
         Err(_) => Err(req),
     };
-    if let Err(mut req) = result {
-        req.set_result(ECANCELED.to_errno(), 0);
-        complete::finish(ctx, state, req);
+    if let Err(req) = result {
+        no_worker(ctx, state, req);
     }
+}
+
+/// Hands a request that came back to the workers of the process that it is from, whoever finds it.
+#[cold]
+pub(crate) fn punt_back(ctx: &Ctx, state: &mut State, req: ReqBox) {
+    let index = usize::from(req.pool).wrapping_sub(1);
+    let result = match state.pools.get(index) {
+        Some(user) => Pool::submit(user.pool(), req),
+        None => Err(req),
+    };
+    if let Err(req) = result {
+        no_worker(ctx, state, req);
+    }
+}
+
+fn no_worker(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    req.set_result(ECANCELED.to_errno(), 0);
+    complete::finish(ctx, state, req);
 }
 
 /// Finds the file that an SQE names and gives it to the request. `EBADF`.

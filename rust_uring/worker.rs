@@ -127,6 +127,8 @@ pub(crate) struct Pool {
     /// Stops them.
     #[pin]
     reap: Work<Pool>,
+    /// The last thread for bounded work is not retired.
+    keeps_worker: Atomic<bool>,
     /// The process.
     mm: ARef<Mm>,
     globals: Arc<Globals>,
@@ -200,6 +202,7 @@ impl Pool {
                 threads <- new_mutex!(Threads { list: KVec::new(), timer: None }, "Pool::threads"),
                 timer <- HrTimer::new(),
                 reap <- new_work!("Pool::reap"),
+                keeps_worker: Atomic::new(false),
                 mm,
                 globals: globals.clone(),
             }),
@@ -239,6 +242,34 @@ impl Pool {
         }
         this.wake_idle(class);
         Ok(())
+    }
+
+    /// Makes sure that there is a thread for bounded work from now on, even if the process is not there
+    /// to make one. Called by the process itself. Context: may sleep.
+    pub(crate) fn keep_worker(this: &Arc<Self>) -> bool {
+        if this.keeps_worker.load(Relaxed) {
+            return true;
+        }
+        let class = Class::Bounded;
+        let spawn = {
+            let queues = &mut *this.queues.lock();
+            let Some(queue) = queues.classes.get_mut(class as usize) else {
+                return false;
+            };
+            // Under the lock with which threads are retired.
+            this.keeps_worker.store(true, Relaxed);
+            let spawn = queue.threads == 0;
+            if spawn {
+                queue.threads += 1;
+            }
+            spawn
+        };
+        if spawn && Self::spawn(this, class).is_err() {
+            this.keeps_worker.store(false, Relaxed);
+            this.give_up_thread(class);
+            return false;
+        }
+        true
     }
 
     /// A thread could not be made. If it was the only one, nobody comes for what waits.
@@ -402,6 +433,9 @@ impl Pool {
         };
         // Work that waits counts on every thread that is idle.
         if !worker.idle.load(Relaxed) || !queue.waiting.is_empty() {
+            return false;
+        }
+        if worker.class == Class::Bounded && queue.threads == 1 && self.keeps_worker.load(Relaxed) {
             return false;
         }
         worker.retired.store(true, Relaxed);

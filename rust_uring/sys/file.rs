@@ -107,6 +107,11 @@ pub(crate) fn put_now(file: ARef<File>) {
     unsafe { bindings::__fput_sync(file.as_ptr().cast()) };
 }
 
+/// Whether the page cache is bypassed (`O_DIRECT`).
+pub(crate) fn is_direct(file: &File) -> bool {
+    file.flags() & kernel::fs::file::flags::O_DIRECT != 0
+}
+
 /// Whether it was opened or set not to block (`O_NONBLOCK`).
 pub(crate) fn is_nonblocking(file: &File) -> bool {
     file.flags() & kernel::fs::file::flags::O_NONBLOCK != 0
