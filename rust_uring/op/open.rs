@@ -214,13 +214,13 @@ pub(crate) fn prep_descriptor(req: &Request, sqe: &Sqe, fixed: bool) -> Result<O
 }
 
 impl Open {
-    /// Opens the file. Context: may sleep.
-    fn open(&self, dir: Option<&File>) -> Result<ARef<File>> {
+    /// Opens the file; `at_once` or not at all. Context: may sleep.
+    fn open(&self, dir: Option<&File>, at_once: bool) -> Result<ARef<File>> {
         if !self.valid {
             return Err(EINVAL);
         }
         // CAST: Same bits.
-        path::open(dir, &self.path, self.flags as i32, self.mode)
+        path::open(dir, &self.path, self.flags as i32, self.mode, at_once)
     }
 
     fn slot(&self) -> Option<u32> {
@@ -239,7 +239,11 @@ pub(crate) fn issue_open(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Issue
         return Issued::Block(req);
     }
     let _creds = req.creds.clone().map(crate::sys::cred::Overridden::new);
-    let result = open.open(dir).and_then(|file| match open.slot {
+    let file = open.open(dir, true);
+    if matches!(file, Err(err) if err == EAGAIN) && open.flags & bindings::O_NONBLOCK == 0 {
+        return Issued::Block(req);
+    }
+    let result = file.and_then(|file| match open.slot {
         0 => path::install(file, open.flags & bindings::O_CLOEXEC),
         _ => files::install(ctx, state, file, open.slot()),
     });
@@ -252,7 +256,7 @@ pub(crate) fn run(mut req: ReqBox) -> Run {
     let dir = req.file.get();
     let result = match &req.op {
         Op::Statx(s) => path::statx(dir, &s.path, s.flags, s.mask, s.buffer).map(|()| 0),
-        Op::Open(open) => open.open(dir).and_then(|file| match open.slot {
+        Op::Open(open) => open.open(dir, false).and_then(|file| match open.slot {
             0 => {
                 let _files = Adopted::new(&open.task)?;
                 path::install(file, open.flags & bindings::O_CLOEXEC)

@@ -52,7 +52,7 @@ static void leave(struct elsewhere *e)
 	path_put(&e->fs.root);
 }
 
-/* Can the path be opened without waiting: is all of it cached, and no pipe or device? */
+/* Can the path be opened without waiting: is all of it cached, and no device or socket? */
 bool uring_path_cached(struct file *dir, const char *name)
 {
 	struct elsewhere e;
@@ -64,7 +64,7 @@ bool uring_path_cached(struct file *dir, const char *name)
 	if (!kern_path(name, LOOKUP_FOLLOW | LOOKUP_CACHED, &path)) {
 		const umode_t mode = d_backing_inode(path.dentry)->i_mode;
 
-		cached = S_ISREG(mode) || S_ISDIR(mode);
+		cached = S_ISREG(mode) || S_ISDIR(mode) || S_ISFIFO(mode);
 		path_put(&path);
 	}
 	leave(&e);
@@ -84,6 +84,22 @@ struct file *uring_open_at(struct file *dir, const char *name, int flags, umode_
 		flags |= O_LARGEFILE;
 	file = filp_open(name, flags, mode);
 	leave(&e);
+	return file;
+}
+
+/*
+ * The same without waiting for leases or for the other end of a pipe: -EAGAIN if
+ * it would, and what else O_NONBLOCK brings about.
+ */
+struct file *uring_open_at_once(struct file *dir, const char *name, int flags, umode_t mode)
+{
+	struct file *file = uring_open_at(dir, name, flags | O_NONBLOCK, mode);
+
+	if (!IS_ERR(file) && !(flags & O_NONBLOCK)) {
+		spin_lock(&file->f_lock);
+		file->f_flags &= ~O_NONBLOCK;
+		spin_unlock(&file->f_lock);
+	}
 	return file;
 }
 

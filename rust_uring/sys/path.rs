@@ -85,10 +85,23 @@ pub(crate) fn is_cached(dir: Option<&File>, path: &Path) -> bool {
     unsafe { ffi::uring_path_cached(dir_ptr(dir), path.as_ptr()) }
 }
 
-/// `openat(2)`, without a descriptor for the result. Context: may sleep.
-pub(crate) fn open(dir: Option<&File>, path: &Path, flags: i32, mode: u16) -> Result<ARef<File>> {
-    // SAFETY: As for `is_cached`; returns a counted reference or an error.
-    let file = unsafe { ffi::uring_open_at(dir_ptr(dir), path.as_ptr(), flags, mode) };
+/// `openat(2)`, without a descriptor for the result. With `at_once` it does not wait for leases or for
+/// the other end of a pipe: `EAGAIN`. Context: may sleep.
+pub(crate) fn open(
+    dir: Option<&File>,
+    path: &Path,
+    flags: i32,
+    mode: u16,
+    at_once: bool,
+) -> Result<ARef<File>> {
+    // SAFETY: As for `is_cached`; both return a counted reference or an error.
+    let file = unsafe {
+        if at_once {
+            ffi::uring_open_at_once(dir_ptr(dir), path.as_ptr(), flags, mode)
+        } else {
+            ffi::uring_open_at(dir_ptr(dir), path.as_ptr(), flags, mode)
+        }
+    };
     let file = from_err_ptr(file)?;
     let file = NonNull::new(file.cast::<File>()).ok_or(ENOENT)?;
     // SAFETY: As above; nobody else has the file yet.
