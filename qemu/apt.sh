@@ -90,6 +90,11 @@ apt_setup() {
 		logged "$APT_DIR/update.log" apt_private apt-get update
 		if grep -qE '^(W|E|Err):' "$APT_DIR/update.log" && ! ls "$APT_DIR"/lists/*backports*Packages* >/dev/null 2>&1; then
 			tail -n 10 "$APT_DIR/update.log" >&2
+			if grep -qE "Temporary failure resolving|Could not (resolve|connect)|Unable to connect|Connection (timed out|failed)" \
+				"$APT_DIR/update.log"; then
+				die "no network: this machine's apt sources cannot be reached" \
+					"it is needed once; what is in $CACHE stays"
+			fi
 			die "the mirror of this machine does not serve $SUITE-backports" \
 				"check the apt sources, or the age of debian-archive-keyring"
 		fi

@@ -78,7 +78,7 @@ kbuild() {
 
 kernel_tree() { # stock|test
 	local folder
-	folder=$("$TOP/qemu/kernel.sh" "$1")
+	folder=$("$TOP/qemu/kernel.sh" "$1") || return
 	echo "$folder/O"
 }
 
@@ -94,7 +94,10 @@ build_module() {
 			build_module stock
 		fi
 		return ;;
-	stock | test) tree=$(kernel_tree "$kernel") name=$kernel PREFIX=("$TOOLCHAIN") ;;
+	stock | test)
+		# It has said why not.
+		tree=$(kernel_tree "$kernel") || exit
+		name=$kernel PREFIX=("$TOOLCHAIN") ;;
 	*)
 		tree=$(readlink -f "$kernel") || die "there is no $kernel" "KDIR= wants a kernel's build tree"
 		check_tree "$tree"
@@ -109,14 +112,16 @@ build_module() {
 }
 
 build_broken() {
+	local tree
+	tree=$(kernel_tree "$1") || exit
 	PREFIX=("$TOOLCHAIN")
-	kbuild "$(kernel_tree "$1")" "$BUILD/broken-$1" "$TOP/selftests/broken" modules
+	kbuild "$tree" "$BUILD/broken-$1" "$TOP/selftests/broken" modules
 }
 
 build_programs() {
 	local source headers
-	source=$("$TOP/qemu/kernel.sh" source)
-	headers=$("$TOP/qemu/kernel.sh" headers)
+	source=$("$TOP/qemu/kernel.sh" source) || exit
+	headers=$("$TOP/qemu/kernel.sh" headers) || exit
 	mkdir -p "$BUILD/selftests"
 	(cd "$TOP" && "$TOOLCHAIN" make --no-print-directory -f scripts/selftests.mk -j"$JOBS" \
 		SOURCE="$source" HEADERS="$headers" OUT=build/selftests >&2) ||
