@@ -101,6 +101,31 @@ static __maybe_unused int one(struct io *io, int op, int fd, const void *addr, u
 	return run(io);
 }
 
+/* The tag that was posted, 0 if there is none. */
+static __maybe_unused uint64_t tag(struct ring *r)
+{
+	struct io_uring_cqe cqe;
+
+	ring_enter(r, 0, 0, IORING_ENTER_GETEVENTS);
+	if (!ring_cqe(r, &cqe))
+		return 0;
+	return cqe.res || cqe.flags ? UINT64_MAX : cqe.user_data;
+}
+
+/* The same when a request that a worker ran may still hold what the tag is for. */
+static __maybe_unused uint64_t tag_soon(struct ring *r)
+{
+	uint64_t found = 0;
+	int i;
+
+	for (i = 0; i < 1000 && !found; i++) {
+		found = tag(r);
+		if (!found)
+			usleep(1000);
+	}
+	return found;
+}
+
 /* Bytes that depend on the seed and on where they are. */
 static __maybe_unused void fill(char *p, size_t len, unsigned int seed)
 {

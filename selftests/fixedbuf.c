@@ -79,31 +79,6 @@ static int unreg(struct ring *r)
 	return ring_register(r, IORING_UNREGISTER_BUFFERS, NULL, 0);
 }
 
-/* The tag that was posted, 0 if there is none. Nothing else may be there. */
-static uint64_t tag(struct ring *r)
-{
-	struct io_uring_cqe cqe;
-
-	ring_enter(r, 0, 0, IORING_ENTER_GETEVENTS);
-	if (!ring_cqe(r, &cqe))
-		return 0;
-	return cqe.res || cqe.flags ? UINT64_MAX : cqe.user_data;
-}
-
-/* The same when a request that a worker ran may still hold what the tag is for. */
-static uint64_t tag_soon(struct ring *r)
-{
-	uint64_t found = 0;
-	int i;
-
-	for (i = 0; i < 1000 && !found; i++) {
-		found = tag(r);
-		if (!found)
-			usleep(1000);
-	}
-	return found;
-}
-
 TEST_F(fixedbuf, moves_data)
 {
 	static const unsigned int at[][2] = {	/* where in the buffer, how much */
