@@ -256,10 +256,10 @@ fn run_some(ctx: &Ctx, state: &mut State, max: u32) {
 }
 
 fn run_one(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
-    if req.after == After::Punt {
-        req.after = After::Complete;
-        submit::punt_back(ctx, state, req);
-        return;
+    match core::mem::replace(&mut req.after, After::Complete) {
+        After::Complete => {}
+        After::Punt => return submit::punt_back(ctx, state, req),
+        After::Retry => return submit::retry(ctx, state, req),
     }
     state.from_worker |= req.from_worker;
     req.from_worker = false;

@@ -228,15 +228,20 @@ fn issue_rw(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Issued {
     if req.file.get().is_some_and(file::is_direct) {
         submit::may_come_back(ctx, state, &mut req);
     }
-    let Some(node) = &req.buffer else {
-        return rw::run(req, None, true).into();
-    };
-    let held = node.get(&mut state.key);
-    let issued = rw::run(req, held.as_ref().map(|n| &n.value.memory), true).into();
+    let held = req.buffer.as_ref().and_then(|node| node.get(&mut state.key));
+    let buffer = held.as_ref().map(|node| &node.value.memory);
+    let mut run = rw::run(req, buffer, rw::Wait::Never);
+    if let Run::Block(mut req) = run {
+        run = if rw::waits_for_page(&req) && submit::may_come_back(ctx, state, &mut req) {
+            rw::run_by_page(req, buffer)
+        } else {
+            Run::Block(req)
+        };
+    }
     if let Some(node) = held {
         buffers::put(ctx, state, node);
     }
-    issued
+    run.into()
 }
 
 /// What only the submitter can do of a request that a worker is to run.

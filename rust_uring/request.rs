@@ -65,6 +65,8 @@ pub(crate) enum After {
     Complete,
     /// It could not be done without blocking.
     Punt,
+    /// What it waited for is there: it is to be tried again.
+    Retry,
 }
 
 /// What one SQE asked for.

@@ -137,19 +137,25 @@ fn submit_one(
                 punt(ctx, state, req);
                 return true;
             }
-            match op::issue(ctx, state, req) {
-                Issued::Done(req) => complete::finish(ctx, state, req),
-                Issued::DoneLater(req) if ctx.defers() => complete::push(ctx, req, false),
-                Issued::DoneLater(req) => state.local.push(req),
-                Issued::Block(req) => punt(ctx, state, req),
-                Issued::Gone => {}
-            }
+            issue(ctx, state, req);
             true
         }
         Err(err) => {
             fail(ctx, state, req, err);
             false
         }
+    }
+}
+
+/// Does what the request asks for, and sees to what comes of it.
+#[inline]
+fn issue(ctx: &Ctx, state: &mut State, req: ReqBox) {
+    match op::issue(ctx, state, req) {
+        Issued::Done(req) => complete::finish(ctx, state, req),
+        Issued::DoneLater(req) if ctx.defers() => complete::push(ctx, req, false),
+        Issued::DoneLater(req) => state.local.push(req),
+        Issued::Block(req) => punt(ctx, state, req),
+        Issued::Gone => {}
     }
 }
 
@@ -183,10 +189,10 @@ enum How {
 
 /// Prepares for a request to go on in the background and then to need a worker after all: it is not
 /// its submitter who finds out, so that one's process and credentials are kept, and a worker is kept
-/// ready. If that is not to be had the request ends with `ECANCELED` in that case.
-pub(crate) fn may_come_back(ctx: &Ctx, state: &mut State, req: &mut Request) {
+/// ready. Returns whether that is to be had; if not the request ends with `ECANCELED` in that case.
+pub(crate) fn may_come_back(ctx: &Ctx, state: &mut State, req: &mut Request) -> bool {
     let Ok((index, pool)) = state.pool(ctx) else {
-        return;
+        return false;
     };
     if req.creds.is_none() {
         req.creds = cred::current().ok();
@@ -195,6 +201,7 @@ pub(crate) fn may_come_back(ctx: &Ctx, state: &mut State, req: &mut Request) {
         // Beyond 255 processes at one ring there is no number for it.
         req.pool = u8::try_from(index + 1).unwrap_or(0);
     }
+    req.pool != 0
 }
 
 /// Hands a request that its submitter could not do to the workers of the process. Without any it ends
@@ -223,6 +230,17 @@ pub(crate) fn punt_back(ctx: &Ctx, state: &mut State, req: ReqBox) {
     };
     if let Err(req) = result {
         no_worker(ctx, state, req);
+    }
+}
+
+/// Issues a request again that came back: here, if it is of this process, or in a worker of its own.
+pub(crate) fn retry(ctx: &Ctx, state: &mut State, req: ReqBox) {
+    let index = usize::from(req.pool).wrapping_sub(1);
+    let pool = state.pools.get(index);
+    if pool.is_some_and(|user| user.pool().is_current()) {
+        issue(ctx, state, req);
+    } else {
+        punt_back(ctx, state, req);
     }
 }
 

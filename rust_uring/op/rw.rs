@@ -209,6 +209,13 @@ impl Transfer for Request {
         let ctx = this.ctx.clone();
         complete::push(&ctx, this, true);
     }
+
+    /// Context: any, also hard interrupt.
+    fn again(mut this: KBox<Linked<Self>>) {
+        this.after = After::Retry;
+        let ctx = this.ctx.clone();
+        complete::push(&ctx, this, false);
+    }
 }
 
 /// Marks a request as done with this result.
@@ -230,11 +237,51 @@ fn would_block(file: &File, write: bool, direct: bool) -> bool {
     write && !direct && file::is_reg(file) && !file::async_write(file)
 }
 
+/// What a transfer does that would have to wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// It comes back as `Run::Block`.
+    Never,
+    /// If it waits for a page of the page cache, it comes back through the completion list when that
+    /// is there; else as `Run::Block`.
+    Page,
+    /// It waits.
+    Here,
+}
+
+/// Whether a read that would block can wait for a page of the page cache instead of being blocked.
+/// After a [`run`] that said so.
+pub(crate) fn waits_for_page(req: &Request) -> bool {
+    let Some(file) = req.file.get() else {
+        return false;
+    };
+    file::supports_nowait(file) && req.iocb.waits_for_page()
+}
+
+/// Goes on with such a read for as long as pages are there at once.
+pub(crate) fn run_by_page(mut req: ReqBox, buffer: Option<&PinnedBuffer>) -> Run {
+    loop {
+        let before = done(&req);
+        req = match run(req, buffer, Wait::Page) {
+            Run::Block(req) if done(&req) != before => req,
+            run => return run,
+        };
+    }
+}
+
+/// Bytes that earlier tries transferred.
+fn done(req: &Request) -> usize {
+    match &req.op {
+        Op::Rw(rw) => rw.done,
+        _ => 0,
+    }
+}
+
 /// Tries the transfer, with what is still to be done.
 ///
-/// `buffer` is the registered buffer, held by the caller until this returns. Context: may sleep;
-/// blocks only if `nonblock` is not set.
-pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, nonblock: bool) -> Run {
+/// `buffer` is the registered buffer, held by the caller until this returns. Context: may sleep.
+pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) -> Run {
+    let nonblock = wait != Wait::Here;
     let r = &mut **req;
     let (Some(file), Op::Rw(rw)) = (r.file.get(), &mut r.op) else {
         return over(req, EBADF.to_errno() as isize);
@@ -302,6 +349,9 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, nonblock: bool
     }
     let whole = file::is_reg(file) || file::is_blk(file);
     r.iocb.set_nowait(nonblock);
+    if wait == Wait::Page && r.iocb.wait_for_page().is_err() {
+        return Run::Block(req);
+    }
     rw.tried = true;
     let (mut req, mut res) = match iocb::start(req, &mut iter, &setup) {
         Started::UnderWay => return Run::Gone,
@@ -351,7 +401,7 @@ pub(crate) fn run_in_worker(mut req: ReqBox, buffer: Option<&PinnedBuffer>) -> R
             Some(file) if file::can_poll(file) && !file::is_reg(file) => {}
             _ => break,
         }
-        req = match run(req, buffer, true) {
+        req = match run(req, buffer, Wait::Never) {
             Run::Block(req) => req,
             run => return run,
         };
@@ -364,7 +414,7 @@ pub(crate) fn run_in_worker(mut req: ReqBox, buffer: Option<&PinnedBuffer>) -> R
             Err(err) => return over(req, err.to_errno() as isize),
         }
     }
-    run(req, buffer, false)
+    run(req, buffer, Wait::Here)
 }
 
 /// Finds the registered buffer that the SQE names. `EFAULT` if there is none.

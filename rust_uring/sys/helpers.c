@@ -527,6 +527,42 @@ void uring_kiocb_set_nowait(struct kiocb *kiocb, bool on)
 		kiocb->ki_flags &= ~IOCB_NOWAIT;
 }
 
+/* Whether a read can be told when a page that it needs is unlocked. */
+bool uring_kiocb_waits_for_page(struct kiocb *kiocb)
+{
+	struct file *file = kiocb->ki_filp;
+
+	return !(kiocb->ki_flags & (IOCB_DIRECT | IOCB_HIPRI | IOCB_WRITE)) &&
+	       !file_can_poll(file) && (file->f_op->fop_flags & FOP_BUFFER_RASYNC);
+}
+
+/* The page is unlocked: the wait is over. Context: any, under the lock of the page's queue. */
+static int uring_page_unlocked(struct wait_queue_entry *entry, unsigned int mode, int sync,
+			       void *arg)
+{
+	struct wait_page_queue *queue = container_of(entry, struct wait_page_queue, wait);
+	struct uring_page_wait *wait = container_of(queue, struct uring_page_wait, queue);
+
+	if (!wake_page_match(queue, arg))
+		return 0;
+	wait->kiocb->ki_flags &= ~IOCB_WAITQ;
+	list_del_init(&entry->entry);
+	wait->unlocked(wait->kiocb);
+	return 1;
+}
+
+void uring_kiocb_wait_for_page(struct kiocb *kiocb, struct uring_page_wait *wait,
+			       void (*unlocked)(struct kiocb *kiocb))
+{
+	wait->unlocked = unlocked;
+	wait->kiocb = kiocb;
+	init_waitqueue_func_entry(&wait->queue.wait, uring_page_unlocked);
+	INIT_LIST_HEAD(&wait->queue.wait.entry);
+	kiocb->ki_flags |= IOCB_WAITQ;
+	kiocb->ki_flags &= ~IOCB_NOWAIT;
+	kiocb->ki_waitq = &wait->queue;
+}
+
 /* Protection against freezing, held until the write is done; false if it would block. */
 bool uring_kiocb_start_write(struct kiocb *kiocb)
 {

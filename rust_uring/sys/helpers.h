@@ -13,6 +13,7 @@
 #include <linux/fdtable.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
+#include <linux/pagemap.h>
 #include <linux/percpu-refcount.h>
 #include <linux/pid.h>
 #include <linux/poll.h>
@@ -143,12 +144,21 @@ bool uring_adopt_files(struct task_struct *task);
 void uring_leave_files(void);
 
 /* kiocb and iov_iter */
+struct uring_page_wait {
+	struct wait_page_queue queue;
+	void (*unlocked)(struct kiocb *kiocb);
+	struct kiocb *kiocb;
+};
+
 int uring_kiocb_init(struct kiocb *kiocb, struct file *file, s64 pos, u16 ioprio, u8 stream,
 		     int rwf, bool write);
 bool uring_kiocb_flag(struct kiocb *kiocb, int flag);
 void uring_kiocb_set_nowait(struct kiocb *kiocb, bool on);
 bool uring_kiocb_start_write(struct kiocb *kiocb);
 void uring_kiocb_end_write(struct kiocb *kiocb);
+bool uring_kiocb_waits_for_page(struct kiocb *kiocb);
+void uring_kiocb_wait_for_page(struct kiocb *kiocb, struct uring_page_wait *wait,
+			       void (*unlocked)(struct kiocb *kiocb));
 int uring_kiocb_verify(struct kiocb *kiocb, struct iov_iter *iter, bool write, bool has_pos);
 long uring_kiocb_read(struct kiocb *kiocb, struct iov_iter *iter, u64 addr);
 long uring_kiocb_write(struct kiocb *kiocb, struct iov_iter *iter, u64 addr);

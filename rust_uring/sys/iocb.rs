@@ -32,6 +32,10 @@ pub(crate) trait Transfer: Sized + Send {
 
     /// The transfer is over. Context: any, also hard interrupt.
     fn done(this: KBox<Linked<Self>>, result: isize);
+
+    /// The page that a read waits for is there: it has to be started again. Context: any, also hard
+    /// interrupt.
+    fn again(this: KBox<Linked<Self>>);
 }
 
 /// The control block of a transfer.
@@ -42,6 +46,8 @@ pub(crate) trait Transfer: Sized + Send {
 pub(crate) struct Iocb<T> {
     kiocb: Opaque<bindings::kiocb>,
     owner: UnsafeCell<*mut Linked<T>>,
+    /// For reads that wait for a page.
+    page: Option<KBox<Opaque<ffi::uring_page_wait>>>,
     _owner: PhantomData<fn(T)>,
 }
 
@@ -81,6 +87,7 @@ impl<T: Transfer> Iocb<T> {
         Self {
             kiocb: Opaque::uninit(),
             owner: UnsafeCell::new(null_mut()),
+            page: None,
             _owner: PhantomData,
         }
     }
@@ -129,6 +136,29 @@ impl<T: Transfer> Iocb<T> {
     pub(crate) fn set_nowait(&mut self, nowait: bool) {
         // SAFETY: `prepare` was called.
         unsafe { ffi::uring_kiocb_set_nowait(self.kiocb.get(), nowait) }
+    }
+
+    /// Whether a read that would block for a page of the page cache can be told when that is there.
+    /// After [`Self::prepare`].
+    pub(crate) fn waits_for_page(&self) -> bool {
+        // SAFETY: `prepare` was called.
+        unsafe { ffi::uring_kiocb_waits_for_page(self.kiocb.get()) }
+    }
+
+    /// Asks for that: the next [`start`] does not block, and if it is under way then
+    /// [`Transfer::again`] will be called. After [`Self::prepare`]. `ENOMEM`.
+    pub(crate) fn wait_for_page(&mut self) -> Result {
+        let page = match self.page.take() {
+            Some(page) => page,
+            None => KBox::new(Opaque::uninit(), GFP_KERNEL_ACCOUNT)?,
+        };
+        let page = self.page.insert(page);
+        // SAFETY: `prepare` was called. What waits is ours, and is in no queue: a transfer that waits
+        // owns the box that `self` is in, and the entry is taken out before that is given back.
+        unsafe {
+            ffi::uring_kiocb_wait_for_page(self.kiocb.get(), page.get(), Some(unlocked::<T>));
+        }
+        Ok(())
     }
 
     /// Position after the transfer.
@@ -194,25 +224,45 @@ pub(crate) fn start<T: Transfer>(
     Started::Over(unsafe { KBox::from_raw(this) }, result)
 }
 
+/// Takes the box back from a transfer that is under way no longer.
+///
+/// # Safety
+///
+/// `kiocb` is that of an [`Iocb`] whose transfer was under way; called once.
+unsafe fn take_owner<T: Transfer>(kiocb: *mut bindings::kiocb) -> KBox<Linked<T>> {
+    let opaque = Opaque::cast_from(kiocb).cast_mut();
+    // SAFETY: That field of an `Iocb<T>`.
+    let iocb = unsafe { &*kernel::container_of!(opaque, Iocb<T>, kiocb) };
+    // SAFETY: The transfer had the box, and gives it back now.
+    let owner = unsafe { *iocb.owner.get() };
+    // SAFETY: As before.
+    unsafe { *iocb.owner.get() = null_mut() };
+    // SAFETY: From `KBox::into_raw` in `start`.
+    unsafe { KBox::from_raw(owner) }
+}
+
+/// A page was unlocked that a read waits for. Context: any.
+///
+/// # Safety
+///
+/// As for [`take_owner`].
+unsafe extern "C" fn unlocked<T: Transfer>(kiocb: *mut bindings::kiocb) {
+    // SAFETY: By the requirements.
+    T::again(unsafe { take_owner(kiocb) });
+}
+
 /// The transfer is over. Context: any.
 ///
 /// # Safety
 ///
-/// `kiocb` is that of an [`Iocb`] whose transfer is under way; called once.
+/// As for [`take_owner`].
 unsafe extern "C" fn complete<T: Transfer>(kiocb: *mut bindings::kiocb, result: c_long) {
-    let opaque = Opaque::cast_from(kiocb).cast_mut();
-    // SAFETY: That field of an `Iocb<T>`.
-    let iocb = unsafe { &*kernel::container_of!(opaque, Iocb<T>, kiocb) };
     // SAFETY: The transfer is over; its start is known from the flag.
     unsafe {
         if ffi::uring_kiocb_flag(kiocb, bindings::IOCB_WRITE as c_int) {
             ffi::uring_kiocb_end_write(kiocb);
         }
     }
-    // SAFETY: The transfer had the box, and gives it back now.
-    let owner = unsafe { *iocb.owner.get() };
-    // SAFETY: As before.
-    unsafe { *iocb.owner.get() = null_mut() };
-    // SAFETY: From `KBox::into_raw` in `start`.
-    T::done(unsafe { KBox::from_raw(owner) }, result);
+    // SAFETY: By the requirements.
+    T::done(unsafe { take_owner(kiocb) }, result);
 }
