@@ -6,6 +6,8 @@
 #include "kselftest_harness.h"
 
 #define MANY	32
+#define BLOCKED	10000
+#define SEC	1000000000ull
 
 FIXTURE(worker) {
 	struct io io;
@@ -162,6 +164,38 @@ TEST_F(worker, end_of_the_ring)
 	EXPECT_EQ(1, poll(&pfd, 1, 30000));
 	EXPECT_EQ(POLLERR, pfd.revents);
 	ASSERT_EQ(0, io_init(&self->io, variant->backend, 8, variant->flags, IOSQE_ASYNC));
+}
+
+/* As many as there may ever be: no more threads than the ceiling, and all end with the ring. */
+TEST_F_TIMEOUT(worker, ten_thousand_blocked, 120)
+{
+	const char *kernel = getenv("RUST_URING_KERNEL");
+	bool slow = kernel && strcmp(kernel, "stock");
+	struct pollfd pfd = { .fd = self->p[1] };
+	int i, before = threads();
+	unsigned int was[2];
+	struct io io;
+	uint64_t end;
+	char *buf;
+
+	ASSERT_EQ(0, max_workers(self->r, 0, 0, was));
+	ASSERT_EQ(0, io_init(&io, variant->backend, BLOCKED, variant->flags, IOSQE_ASYNC));
+	buf = pages(BLOCKED);
+	for (i = 0; i < BLOCKED; i++)
+		prep(&io, IORING_OP_READ, self->p[0], buf + i, 1, 0)->user_data = i;
+	ASSERT_EQ(BLOCKED, ring_submit(&io.r, 0));
+	usleep(200000);
+	EXPECT_GE(before + was[1], threads());
+	close(self->p[0]);
+	EXPECT_EQ(0, poll(&pfd, 1, 0));
+	end = now_ns(CLOCK_MONOTONIC);
+	ring_exit(&io.r);
+	/* Nobody reads any more. */
+	EXPECT_EQ(1, poll(&pfd, 1, 100000));
+	end = now_ns(CLOCK_MONOTONIC) - end;
+	TH_LOG("%d requests, %d threads of %u: over after %llu ms", BLOCKED, threads() - before,
+	       was[1], (unsigned long long)end / 1000000);
+	EXPECT_GT(slow ? 20 : 1, end / SEC);
 }
 
 TEST_F_TIMEOUT(worker, idle_ones_go, 90)
