@@ -228,7 +228,10 @@ fn issue_rw(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Issued {
     if req.file.get().is_some_and(file::is_direct) {
         submit::may_come_back(ctx, state, &mut req);
     }
-    let held = req.buffer.as_ref().and_then(|node| node.get(&mut state.key));
+    let held = req
+        .buffer
+        .as_ref()
+        .and_then(|node| node.get(&mut state.key));
     let buffer = held.as_ref().map(|node| &node.value.memory);
     let mut run = rw::run(req, buffer, rw::Wait::Never);
     if let Run::Block(mut req) = run {

@@ -151,14 +151,10 @@ TEST_F(cold, many_and_no_threads)
 	int before = threads();
 
 	ASSERT_EQ(MANY, submit_many(&self->io, self->fd, self->in, 0));
-	if (place != TMPFS) {
-		EXPECT_GE(before + 1, threads());
-	}
+	EXPECT_TRUE(place == TMPFS || before + 1 >= threads());
 	ASSERT_EQ(0, ring_enter(self->r, 0, MANY, IORING_ENTER_GETEVENTS));
 	EXPECT_EQ(0, bad(self->r, self->in, self->out));
-	if (place != TMPFS) {
-		EXPECT_GE(before + 1, threads());
-	}
+	EXPECT_TRUE(place == TMPFS || before + 1 >= threads());
 }
 
 /* Some pages may be there whatever was advised, on the device that others use, too. */
@@ -174,11 +170,8 @@ TEST_F(cold, no_waiting_if_told_so)
 		sqe->rw_flags = RWF_NOWAIT;
 		res = run(&self->io);
 		refused += res == -EAGAIN;
-		if (res > 0) {
-			EXPECT_EQ(0, memcmp(self->in, self->out + offset(i), res));
-		} else {
-			EXPECT_EQ(-EAGAIN, res);
-		}
+		EXPECT_TRUE(res == -EAGAIN ||
+			    (res > 0 && !memcmp(self->in, self->out + offset(i), res)));
 	}
 	EXPECT_LT(0, refused);
 }
