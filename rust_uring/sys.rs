@@ -12,6 +12,8 @@ pub(crate) mod eventfd;
 pub(crate) mod exit_watch;
 mod ffi;
 pub(crate) mod file;
+#[allow(dead_code)]
+pub(crate) mod index;
 pub(crate) mod iocb;
 pub(crate) mod iter;
 pub(crate) mod locked_rc;
@@ -23,6 +25,8 @@ pub(crate) mod pinned;
 pub(crate) mod rcu_cell;
 pub(crate) mod region;
 pub(crate) mod ring_file;
+#[allow(dead_code)]
+pub(crate) mod slot;
 pub(crate) mod task;
 pub(crate) mod task_restrictions;
 pub(crate) mod trace;
