@@ -251,16 +251,24 @@ impl EnterFlags {
 /// `IOSQE_*`, the flags that every SQE can have.
 pub(crate) mod sqe {
     pub(crate) const FIXED_FILE: u8 = 1 << 0;
+    pub(crate) const IO_DRAIN: u8 = 1 << 1;
+    pub(crate) const IO_LINK: u8 = 1 << 2;
+    pub(crate) const IO_HARDLINK: u8 = 1 << 3;
     pub(crate) const ASYNC: u8 = 1 << 4;
-    pub(crate) const CQE_SKIP_SUCCESS: u8 = 1 << 6;
     pub(crate) const BUFFER_SELECT: u8 = 1 << 5;
+    pub(crate) const CQE_SKIP_SUCCESS: u8 = 1 << 6;
 
-    /// Flags that are there. Links, drain and forced async arrive with the places where a request
-    /// can wait; until then they are refused as by an old kernel.
-    pub(crate) const SUPPORTED: u8 = FIXED_FILE | ASYNC | CQE_SKIP_SUCCESS;
+    /// The next request is linked to it.
+    pub(crate) const LINKS: u8 = IO_LINK | IO_HARDLINK;
+
+    /// Flags that are there; buffers are selected by opcodes that are not.
+    pub(crate) const SUPPORTED: u8 = FIXED_FILE | IO_DRAIN | LINKS | ASYNC | CQE_SKIP_SUCCESS;
 }
 
 static_assert!(sqe::FIXED_FILE as u32 == 1 << c::io_uring_sqe_flags_bit_IOSQE_FIXED_FILE_BIT);
+static_assert!(sqe::IO_DRAIN as u32 == 1 << c::io_uring_sqe_flags_bit_IOSQE_IO_DRAIN_BIT);
+static_assert!(sqe::IO_LINK as u32 == 1 << c::io_uring_sqe_flags_bit_IOSQE_IO_LINK_BIT);
+static_assert!(sqe::IO_HARDLINK as u32 == 1 << c::io_uring_sqe_flags_bit_IOSQE_IO_HARDLINK_BIT);
 static_assert!(sqe::ASYNC as u32 == 1 << c::io_uring_sqe_flags_bit_IOSQE_ASYNC_BIT);
 static_assert!(sqe::BUFFER_SELECT as u32 == 1 << c::io_uring_sqe_flags_bit_IOSQE_BUFFER_SELECT_BIT);
 static_assert!(
@@ -302,6 +310,7 @@ pub(crate) const FEATURES: u32 = c::IORING_FEAT_SINGLE_MMAP
     | c::IORING_FEAT_EXT_ARG
     | c::IORING_FEAT_CQE_SKIP
     | c::IORING_FEAT_REG_REG_RING
+    | c::IORING_FEAT_LINKED_FILE
     | c::IORING_FEAT_MIN_TIMEOUT;
 
 /// Largest SQ, in entries.

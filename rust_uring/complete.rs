@@ -23,7 +23,9 @@ use crate::{
         CHECK_OVERFLOW,
         WAIT_NR_NONE, //
     },
+    drain,
     eventfd,
+    link,
     op::Op,
     request::{
         After,
@@ -82,7 +84,16 @@ fn overflowed(ctx: &Ctx, state: &mut State, cqe: &Cqe, posted: Posted) {
 #[inline]
 pub(crate) fn finish(ctx: &Ctx, state: &mut State, req: ReqBox) {
     // A failure is always told.
-    if !req.skip_success || req.cqe.res < 0 {
+    if !req.skip || req.failed {
+        post(ctx, state, &req.cqe, req.extra);
+    }
+    retire(ctx, state, req);
+}
+
+/// A request did not run because of another one's failure.
+#[cold]
+pub(crate) fn finish_cancelled(ctx: &Ctx, state: &mut State, req: ReqBox) {
+    if !req.skip {
         post(ctx, state, &req.cqe, req.extra);
     }
     retire(ctx, state, req);
@@ -97,6 +108,9 @@ fn retire(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
         return;
     }
     release(ctx, state, &mut req);
+    if let Some(tie) = req.tie.take() {
+        link::completed(ctx, state, &req, tie);
+    }
     state.cache.put(req);
 }
 
@@ -118,6 +132,17 @@ fn release(ctx: &Ctx, state: &mut State, req: &mut Request) {
     }
     req.creds = None;
     req.pool = 0;
+}
+
+/// The end of a batch: does what it has left, until nothing is left, and publishes.
+///
+/// The caller may run completions. Context: may sleep.
+#[inline]
+pub(crate) fn settle(ctx: &Ctx, state: &mut State) {
+    if !state.local.is_empty() || state.drain.is_active() {
+        run_local(ctx, state);
+    }
+    publish(ctx, state);
 }
 
 /// Shows the application what was posted, and tells those who wait for it.
@@ -235,7 +260,7 @@ pub(crate) fn run(ctx: &Ctx, state: &mut State, max: u32) {
             }
         }
     }
-    publish(ctx, state);
+    settle(ctx, state);
 }
 
 /// Up to `max` completions, those first that were left over the last time.
@@ -260,17 +285,26 @@ fn run_one(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
         After::Complete => {}
         After::Punt => return submit::punt_back(ctx, state, req),
         After::Retry => return submit::retry(ctx, state, req),
+        After::Issue => return submit::start_later(ctx, state, req),
     }
     state.from_worker |= req.from_worker;
     req.from_worker = false;
     finish(ctx, state, req);
 }
 
-/// Posts what completed in the submitter's own context during this submission.
+/// Does what a batch has left for its end, and what comes of that.
 #[cold]
-pub(crate) fn run_local(ctx: &Ctx, state: &mut State) {
-    while let Some(req) = state.local.pop() {
-        finish(ctx, state, req);
+fn run_local(ctx: &Ctx, state: &mut State) {
+    loop {
+        while let Some(req) = state.local.pop() {
+            run_one(ctx, state, req);
+        }
+        if state.drain.is_active() {
+            drain::after_batch(ctx, state);
+        }
+        if state.local.is_empty() {
+            break;
+        }
     }
 }
 
@@ -311,7 +345,7 @@ pub(crate) fn cancel_all(ctx: &Ctx, state: &mut State) {
     while let Some(req) = batch.pop() {
         retire(ctx, state, req);
     }
-    while let Some(req) = state.local.pop() {
+    while let Some(req) = state.local.pop().or_else(|| state.drain.pop()) {
         retire(ctx, state, req);
     }
 }

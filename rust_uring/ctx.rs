@@ -27,6 +27,7 @@ use crate::{
     },
     complete,
     cq::Cq,
+    drain::Drain,
     eventfd::RingEventFd,
     files::{
         self,
@@ -36,6 +37,7 @@ use crate::{
         Globals,
         RingSlot, //
     },
+    link::Assembly,
     personality::Personalities,
     request::{
         Cache,
@@ -117,9 +119,13 @@ pub(crate) struct State {
     pub(crate) cq: Cq,
     /// Requests that are not in use.
     pub(crate) cache: Cache,
-    /// Requests that completed in the submitter's own context but not inline: they are posted at
-    /// the end of the submission.
+    /// What the batch that is under way leaves for its end: requests that completed in the submitter's
+    /// own context but not inline, and those that are to be issued now that others are done.
     pub(crate) local: Fifo<Request>,
+    /// The chain that is being put together; only during a submission.
+    pub(crate) chain: Option<Assembly>,
+    /// What waits because of a drain.
+    pub(crate) drain: Drain,
     /// Completions that the last call of a deferring ring has left for the next one.
     pub(crate) backlog: Chain<Request>,
     /// One of the CQEs that were posted since the last look is that of a request that a worker ran.
@@ -271,6 +277,8 @@ impl RingCtx {
             cq: Cq::new(flags, limits.overflow),
             cache: Cache::new(limits.requests),
             local: Fifo::new(),
+            chain: None,
+            drain: Drain::new(),
             backlog: Chain::new(),
             from_worker: false,
             waiters: 0,

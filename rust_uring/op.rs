@@ -23,6 +23,7 @@ use crate::{
         State, //
     },
     request::{
+        After,
         ReqBox,
         Request, //
     },
@@ -247,19 +248,36 @@ fn issue_rw(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Issued {
     run.into()
 }
 
-/// What only the submitter can do of a request that a worker is to run.
-#[cold]
-pub(crate) fn before_worker(state: &mut State, mut req: ReqBox) -> ReqBox {
-    if let Op::Nop(nop) = req.op {
-        nop::run(state, nop, &mut req);
+/// Whether it makes no difference which process issues the request.
+pub(crate) fn is_independent(req: &Request) -> bool {
+    if req.sqe_flags & abi::sqe::ASYNC != 0 {
+        return false;
     }
-    req
+    match &req.op {
+        Op::Nop(nop) => nop.is_independent(),
+        Op::Message | Op::Idle => true,
+        _ => false,
+    }
+}
+
+/// What can only be done with the ring's state, of a request that a worker is to run.
+#[cold]
+pub(crate) fn before_worker(state: &mut State, req: &mut Request) {
+    if let Op::Nop(nop) = req.op {
+        nop::run(state, nop, req);
+    }
 }
 
 /// Does what the request asks for; it may block. For workers.
 ///
 /// `Run::Block` if the thread has something else to do first.
-pub(crate) fn run_blocking(req: ReqBox) -> Run {
+pub(crate) fn run_blocking(mut req: ReqBox) -> Run {
+    if core::mem::replace(&mut req.after, After::Complete) == After::Issue {
+        if let Err(err) = submit::assign_in_worker(&mut req) {
+            req.set_result(err.to_errno(), 0);
+            return Run::Done(req);
+        }
+    }
     let _creds = req.creds.clone().map(cred::Overridden::new);
     match &req.op {
         Op::Rw(_) => {
@@ -275,6 +293,7 @@ pub(crate) fn run_blocking(req: ReqBox) -> Run {
         }
         Op::Sync(_) => sync::run(req),
         Op::Open(_) | Op::Statx(_) => open::run(req),
-        Op::Nop(_) | Op::Descriptor(_) | Op::Message | Op::Idle => Run::Done(req),
+        Op::Descriptor(what) => open::run_descriptor(*what, req),
+        Op::Nop(_) | Op::Message | Op::Idle => Run::Done(req),
     }
 }

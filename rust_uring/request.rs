@@ -14,6 +14,7 @@ use crate::{
         CtxRef, //
     },
     files::FileRef,
+    link::Tie,
     op::Op,
     ring::Cqe,
     sys::{
@@ -67,6 +68,8 @@ pub(crate) enum After {
     Punt,
     /// What it waited for is there: it is to be tried again.
     Retry,
+    /// What had to be done before it is done: it is to be issued for the first time.
+    Issue,
 }
 
 /// What one SQE asked for.
@@ -75,8 +78,19 @@ pub(crate) struct Request {
     pub(crate) cqe: Cqe,
     /// The second half of a 32-byte completion.
     pub(crate) extra: [u64; 2],
-    /// Post no CQE if all went well (`IOSQE_CQE_SKIP_SUCCESS`).
-    pub(crate) skip_success: bool,
+    /// What the SQE asked for, as a number.
+    pub(crate) opcode: u8,
+    /// `IOSQE_*`
+    pub(crate) sqe_flags: u8,
+    /// Index of the registered buffer.
+    pub(crate) buf_index: u16,
+    /// The descriptor, or the index of the registered file.
+    pub(crate) fd: i32,
+    /// Post no CQE if all went well (`IOSQE_CQE_SKIP_SUCCESS`), or after a failure in its chain.
+    pub(crate) skip: bool,
+    /// Its result is no success: what is linked to it is not to run. [`Self::set_result`] says so for
+    /// errors.
+    pub(crate) failed: bool,
     /// It was run by a worker.
     pub(crate) from_worker: bool,
     /// It is never to block, not even in a worker.
@@ -95,6 +109,8 @@ pub(crate) struct Request {
     /// Other credentials than the submitter's own, or the submitter's if it is not the one who runs
     /// the request.
     pub(crate) creds: Option<ARef<Credential>>,
+    /// What other requests have to do with it.
+    pub(crate) tie: Option<KBox<Tie>>,
     /// What is to be done.
     pub(crate) op: Op,
     /// For transfers.
@@ -129,7 +145,12 @@ impl Request {
         Self {
             cqe: Cqe::default(),
             extra: [0; 2],
-            skip_success: false,
+            opcode: 0,
+            sqe_flags: 0,
+            buf_index: 0,
+            fd: 0,
+            skip: false,
+            failed: false,
             from_worker: false,
             nowait: false,
             pool: 0,
@@ -138,6 +159,7 @@ impl Request {
             file: ReqFile::None,
             buffer: None,
             creds: None,
+            tie: None,
             op: Op::Idle,
             iocb: Iocb::new(),
         }
@@ -173,6 +195,7 @@ impl Request {
         } else {
             res
         };
+        self.failed = res < 0;
         self.cqe.flags = flags;
     }
 }

@@ -15,6 +15,8 @@ use crate::{
         Ctx,
         State, //
     },
+    drain,
+    link,
     op::{
         self,
         open,
@@ -23,6 +25,7 @@ use crate::{
         Op, //
     },
     request::{
+        After,
         ReqBox,
         ReqFile,
         Request, //
@@ -30,6 +33,7 @@ use crate::{
     ring::sq_pending,
     sys::{
         cred,
+        path::Adopted,
         ring_file,
         trace, //
     },
@@ -77,14 +81,14 @@ pub(crate) fn submit(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
         }
     }
 
-    if !state.local.is_empty() {
-        complete::run_local(ctx, state);
+    if state.chain.is_some() {
+        link::end(ctx, state);
     }
     if !ctx.defers() && !ctx.inbox.is_empty() {
         // What could not be done without blocking needs a worker of this process.
         complete::run(ctx, state, u32::MAX);
     }
-    complete::publish(ctx, state);
+    complete::settle(ctx, state);
 
     // Only now may the application write to the entries again.
     if rewind {
@@ -124,27 +128,67 @@ fn submit_one(
     left: &mut u32,
 ) -> bool {
     req.cqe.user_data = sqe.user_data;
-    match init(ctx, state, &mut req, slot, sqe, left) {
-        Ok(how) => {
-            trace::submit(ctx, sqe.user_data, sqe.opcode, u32::from(sqe.flags));
-            // That something is not there is no error of the SQE: the submission goes on.
-            if let Err(err) = assign(state, &mut req, sqe) {
-                fail(ctx, state, req, err);
-                return true;
-            }
-            if how == How::Worker {
-                let req = op::before_worker(state, req);
-                punt(ctx, state, req);
-                return true;
-            }
-            issue(ctx, state, req);
-            true
-        }
-        Err(err) => {
-            fail(ctx, state, req, err);
-            false
-        }
+    let result = init(ctx, state, &mut req, slot, sqe, left);
+    if result.is_ok() {
+        trace::submit(ctx, sqe.user_data, sqe.opcode, u32::from(sqe.flags));
     }
+    if result.is_err() || link::is_special(state, &req) {
+        return link::submit(ctx, state, req, result);
+    }
+    start(ctx, state, req);
+    true
+}
+
+/// Issues a request for the first time, in its submitter.
+#[inline]
+pub(crate) fn start(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    // That something is not there is no error of the SQE: the submission goes on.
+    if let Err(err) = assign(state, &mut req) {
+        return fail(ctx, state, req, err);
+    }
+    let forced = req.sqe_flags & abi::sqe::ASYNC != 0;
+    if forced && op::info(req.opcode).is_some_and(|info| !info.stays) {
+        op::before_worker(state, &mut req);
+        return punt(ctx, state, req);
+    }
+    issue(ctx, state, req);
+}
+
+/// Issues a request for the first time that had to wait for others: here, if it is of this process or
+/// nothing in it depends on that, or in a worker of its own.
+#[cold]
+pub(crate) fn start_later(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    if ctx.is_dying() {
+        return fail(ctx, state, req, ECANCELED);
+    }
+    let (pool, creds) = match &req.tie {
+        Some(tie) => (tie.pool, tie.creds.clone()),
+        None => (0, None),
+    };
+    let user = state.pools.get(usize::from(pool).wrapping_sub(1));
+    let here = user.is_some_and(|user| user.pool().is_current());
+    if here || ctx.defers() || op::is_independent(&req) {
+        return start(ctx, state, req);
+    }
+    if req.creds.is_none() {
+        req.creds = creds;
+    }
+    req.pool = pool;
+    // The worker finds the file.
+    req.after = After::Issue;
+    punt_back(ctx, state, req);
+}
+
+/// What [`start`] would have done before the request is issued, by a worker. `EBADF`, `EFAULT`.
+/// Context: may sleep.
+pub(crate) fn assign_in_worker(req: &mut Request) -> Result {
+    let task = req.tie.as_ref().map(|tie| tie.task.clone()).ok_or(EBADF)?;
+    let _files = Adopted::new(&task)?;
+    let ctx = req.ctx.clone();
+    let mut state = ctx.state.lock();
+    assign(&mut state, req)?;
+    op::before_worker(&mut state, req);
+    Ok(())
 }
 
 /// Does what the request asks for, and sees to what comes of it.
@@ -167,39 +211,40 @@ fn fail(ctx: &Ctx, state: &mut State, mut req: ReqBox, err: Error) {
     complete::finish(ctx, state, req);
 }
 
-/// Finds the file and the registered buffer that an SQE names. `EBADF`, `EFAULT`.
+/// Finds the file and the registered buffer that the SQE named. `EBADF`, `EFAULT`.
 #[inline]
-fn assign(state: &mut State, req: &mut Request, sqe: &Sqe) -> Result {
-    if op::info(sqe.opcode).is_some_and(|info| info.needs_file) {
-        assign_file(state, req, sqe.fd, sqe.flags & abi::sqe::FIXED_FILE != 0)?;
+fn assign(state: &mut State, req: &mut Request) -> Result {
+    if op::info(req.opcode).is_some_and(|info| info.needs_file) {
+        let fixed = req.sqe_flags & abi::sqe::FIXED_FILE != 0;
+        assign_file(state, req, req.fd, fixed)?;
     }
     match &req.op {
-        Op::Rw(rw) if rw.is_fixed() => rw::assign_buffer(state, req, sqe.buf_index),
-        Op::Open(_) | Op::Statx(_) => open::assign_directory(req, sqe.fd),
+        Op::Rw(rw) if rw.is_fixed() => rw::assign_buffer(state, req, req.buf_index),
+        Op::Open(_) | Op::Statx(_) => open::assign_directory(req, req.fd),
         _ => Ok(()),
     }
 }
 
-/// Where a request is run.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum How {
-    Here,
-    Worker,
+/// Makes sure that the current process has a worker that others can hand its requests to. Returns the
+/// number by which a request knows the pool, 0 if there is none. Context: may sleep.
+pub(crate) fn keep_pool(ctx: &Ctx, state: &mut State) -> u8 {
+    match state.pool(ctx) {
+        // Beyond 255 processes at one ring there is no number for it.
+        Ok((index, pool)) if Pool::keep_worker(&pool) => u8::try_from(index + 1).unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// Prepares for a request to go on in the background and then to need a worker after all: it is not
 /// its submitter who finds out, so that one's process and credentials are kept, and a worker is kept
 /// ready. Returns whether that is to be had; if not the request ends with `ECANCELED` in that case.
 pub(crate) fn may_come_back(ctx: &Ctx, state: &mut State, req: &mut Request) -> bool {
-    let Ok((index, pool)) = state.pool(ctx) else {
-        return false;
-    };
+    let pool = keep_pool(ctx, state);
     if req.creds.is_none() {
         req.creds = cred::current().ok();
     }
-    if Pool::keep_worker(&pool) && req.creds.is_some() {
-        // Beyond 255 processes at one ring there is no number for it.
-        req.pool = u8::try_from(index + 1).unwrap_or(0);
+    if req.creds.is_some() {
+        req.pool = pool;
     }
     req.pool != 0
 }
@@ -271,8 +316,13 @@ fn init(
     slot: u32,
     sqe: &Sqe,
     left: &mut u32,
-) -> Result<How> {
-    req.skip_success = false;
+) -> Result {
+    req.opcode = sqe.opcode;
+    req.sqe_flags = sqe.flags;
+    req.fd = sqe.fd;
+    req.buf_index = sqe.buf_index;
+    req.skip = false;
+    req.failed = false;
     let info = op::info(sqe.opcode).ok_or(EINVAL)?;
     if info.is_128 && !state.rings.sqe128() {
         second_half(ctx, state, slot, left)?;
@@ -284,7 +334,10 @@ fn init(
         if sqe.flags & abi::sqe::BUFFER_SELECT != 0 && !info.buffer_select {
             return Err(EOPNOTSUPP);
         }
-        req.skip_success = sqe.flags & abi::sqe::CQE_SKIP_SUCCESS != 0;
+        req.skip = sqe.flags & abi::sqe::CQE_SKIP_SUCCESS != 0;
+    }
+    if drain::concerns(state, sqe.flags) {
+        drain::check(ctx, state, req)?;
     }
     state.restrictions.check_sqe(sqe)?;
     if sqe.ioprio != 0 && !info.ioprio {
@@ -294,10 +347,7 @@ fn init(
         req.creds = Some(state.personalities.get(sqe.personality).ok_or(EINVAL)?);
     }
     req.op = op::prep(state, req, sqe)?;
-    if sqe.flags & abi::sqe::ASYNC != 0 && !info.stays {
-        return Ok(How::Worker);
-    }
-    Ok(How::Here)
+    Ok(())
 }
 
 /// A 128-byte SQE in a ring with both sizes takes the following entry too. `EINVAL` where that is

@@ -103,6 +103,8 @@ struct Queue {
     idle: u32,
     /// Threads that may exist.
     limit: u32,
+    /// Threads that count as existing and are still to be made, by one that does.
+    wanted: u32,
 }
 
 /// What the queue lock protects.
@@ -190,6 +192,7 @@ impl Pool {
             threads: 0,
             idle: 0,
             limit,
+            wanted: 0,
         };
         let queues = Queues {
             classes: limits.map(queue),
@@ -215,33 +218,60 @@ impl Pool {
         task::is_current_mm(&self.mm)
     }
 
-    /// Hands a request over. Gives it back if the process is gone, or has no thread and the current
-    /// task cannot make one. Context: may sleep.
+    /// Hands a request over. Gives it back if the process is gone, or has no thread at all and the
+    /// current task cannot make one. Context: may sleep.
     pub(crate) fn submit(this: &Arc<Self>, req: ReqBox) -> core::result::Result<(), ReqBox> {
         let class = req.class();
         let may_spawn = this.is_current();
         let spawn = {
             let queues = &mut *this.queues.lock();
+            let nobody = !may_spawn && queues.classes.iter().all(|q| q.threads == q.wanted);
             let Some(queue) = queues.classes.get_mut(class as usize) else {
                 return Err(req);
             };
-            if queues.closed || queue.threads == 0 && !may_spawn {
+            if queues.closed || nobody {
                 return Err(req);
             }
             queue.waiting.push(req);
             // One thread for each piece of work that no idle thread is there for.
             let short = queue.waiting.len() > queue.idle as usize;
-            let spawn = may_spawn && short && queue.threads < queue.limit;
+            let spawn = short && queue.threads < queue.limit;
             if spawn {
                 queue.threads += 1;
+                queue.wanted += u32::from(!may_spawn);
             }
             spawn
         };
-        if spawn && Self::spawn(this, class).is_err() {
+        if spawn && !may_spawn {
+            this.wake_idle(Class::Bounded);
+        } else if spawn && Self::spawn(this, class).is_err() {
             this.give_up_thread(class);
         }
         this.wake_idle(class);
         Ok(())
+    }
+
+    /// Makes a thread that somebody else could not. Whether there was one to be made. Called by a thread
+    /// of ours, which may have to end its waiting for it.
+    fn spawn_wanted(this: &Arc<Self>) -> bool {
+        let class = {
+            let mut queues = this.queues.lock();
+            let [bounded, unbounded] = &mut queues.classes;
+            if bounded.wanted != 0 {
+                bounded.wanted -= 1;
+                Class::Bounded
+            } else if unbounded.wanted != 0 {
+                unbounded.wanted -= 1;
+                Class::Unbounded
+            } else {
+                return false;
+            }
+        };
+        user_worker::awake();
+        if Self::spawn(this, class).is_err() {
+            this.give_up_thread(class);
+        }
+        true
     }
 
     /// Makes sure that there is a thread for bounded work from now on, even if the process is not there
@@ -435,7 +465,10 @@ impl Pool {
         if !worker.idle.load(Relaxed) || !queue.waiting.is_empty() {
             return false;
         }
-        if worker.class == Class::Bounded && queue.threads == 1 && self.keeps_worker.load(Relaxed) {
+        if worker.class == Class::Bounded
+            && queue.threads - queue.wanted == 1
+            && self.keeps_worker.load(Relaxed)
+        {
             return false;
         }
         worker.retired.store(true, Relaxed);
@@ -561,6 +594,9 @@ impl Job for Worker {
     fn work(&self) -> bool {
         if self.task.as_ref().is_none() {
             self.task.populate(task::current());
+        }
+        if Pool::spawn_wanted(&self.pool) {
+            return true;
         }
         let Some((req, more)) = self.pool.next(self) else {
             return false;

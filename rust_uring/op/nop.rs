@@ -65,6 +65,13 @@ pub(crate) fn prep(state: &State, sqe: &Sqe) -> Result<Nop> {
     })
 }
 
+impl Nop {
+    /// Whether it makes no difference which process issues it.
+    pub(crate) fn is_independent(&self) -> bool {
+        self.flags & nop::FILE == 0 || self.flags & nop::FIXED_FILE != 0
+    }
+}
+
 /// Completes at once.
 #[inline]
 pub(crate) fn issue(state: &mut State, op: Nop, mut req: ReqBox) -> Issued {

@@ -28,6 +28,7 @@ use crate::{
     },
     sys::{
         abi_types as c,
+        file,
         path::{
             self,
             Adopted,
@@ -293,12 +294,31 @@ pub(crate) fn issue_descriptor(
     Issued::Done(req)
 }
 
+/// The same in a worker, with the descriptors of who submitted it. Context: may sleep.
+pub(crate) fn run_descriptor(what: Descriptor, mut req: ReqBox) -> Run {
+    let files = match &req.tie {
+        Some(tie) => Adopted::new(&tie.task),
+        None => Err(EBADF),
+    };
+    if let Err(err) = files {
+        req.set_result(err.to_errno(), 0);
+        return Run::Done(req);
+    }
+    let ctx = req.ctx.clone();
+    let mut state = ctx.state.lock();
+    match issue_descriptor(&ctx, &mut state, what, req) {
+        Issued::Done(req) | Issued::DoneLater(req) | Issued::Block(req) => Run::Done(req),
+        Issued::Gone => Run::Gone,
+    }
+}
+
 /// Closes a descriptor, unless it is a ring. `EBADF`.
 fn close(fd: i32) -> Result<i32> {
-    let file = path::fget(fd)?;
-    if ring_file::data::<crate::ctx::Ring>(&file).is_some() {
+    let held = path::fget(fd)?;
+    if ring_file::data::<crate::ctx::Ring>(&held).is_some() {
         return Err(EBADF);
     }
-    drop(file);
-    path::close(fd).map(|()| 0)
+    let result = path::close(fd).map(|()| 0);
+    file::put(held);
+    result
 }

@@ -203,8 +203,8 @@ impl Transfer for Request {
             this.after = After::Punt;
         } else if let Op::Rw(rw) = &this.op {
             let (total, short) = (rw.total(result), rw.is_short(result));
-            this.skip_success &= !short;
             this.set_result(total, 0);
+            this.failed |= short;
         }
         let ctx = this.ctx.clone();
         complete::push(&ctx, this, true);
@@ -222,8 +222,8 @@ impl Transfer for Request {
 fn over(mut req: ReqBox, res: isize) -> Run {
     if let Op::Rw(rw) = &req.op {
         let (total, short) = (rw.total(res), rw.is_short(res));
-        req.skip_success &= !short;
         req.set_result(total, 0);
+        req.failed |= short;
     }
     Run::Done(req)
 }

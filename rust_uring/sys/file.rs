@@ -107,6 +107,14 @@ pub(crate) fn put_now(file: ARef<File>) {
     unsafe { bindings::__fput_sync(file.as_ptr().cast()) };
 }
 
+/// Lets go of a file, as [`put_now`] where that is called for. Context: may sleep.
+pub(crate) fn put(file: ARef<File>) {
+    // SAFETY: No requirements.
+    if unsafe { ffi::uring_is_user_worker() } {
+        put_now(file);
+    }
+}
+
 /// Whether the page cache is bypassed (`O_DIRECT`).
 pub(crate) fn is_direct(file: &File) -> bool {
     file.flags() & kernel::fs::file::flags::O_DIRECT != 0

@@ -725,6 +725,11 @@ const struct cred *uring_peek_cred(void)
 	return current_cred();
 }
 
+bool uring_is_user_worker(void)
+{
+	return current->flags & PF_USER_WORKER;
+}
+
 bool uring_have_user_workers(void)
 {
 	return IS_ENABLED(CONFIG_VHOST_TASK);

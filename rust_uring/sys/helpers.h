@@ -185,6 +185,7 @@ const struct cred *uring_peek_cred(void);
 
 /* Threads of the calling process that run kernel code */
 bool uring_have_user_workers(void);
+bool uring_is_user_worker(void);
 struct vhost_task *uring_worker_create(bool (*fn)(void *data), void (*killed)(void *data),
 				       void *data);
 void uring_worker_start(struct vhost_task *worker);

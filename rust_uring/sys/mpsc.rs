@@ -113,6 +113,18 @@ impl<T> Chain<T> {
         self.head.is_null()
     }
 
+    /// Looks at the values, first to last.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        let mut next = self.head;
+        core::iter::from_fn(move || {
+            // SAFETY: Null or a box of the list, which is borrowed.
+            let node = unsafe { next.as_ref() }?;
+            // SAFETY: As before; the list does not change while it is borrowed.
+            next = unsafe { *node.next.get() };
+            Some(&node.value)
+        })
+    }
+
     /// The same boxes in the opposite order.
     fn reversed(mut self) -> Self {
         let mut out = Self::new();
@@ -208,6 +220,11 @@ impl<T> Fifo<T> {
         }
     }
 
+    /// The same boxes in the same order, as a list that is taken from only.
+    pub(crate) fn into_chain(self) -> Chain<T> {
+        self.chain
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -221,14 +238,7 @@ impl<T> Fifo<T> {
 
     /// Looks at the values from front to end.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
-        let mut next = self.chain.head;
-        core::iter::from_fn(move || {
-            // SAFETY: Null or a box of the list, which is borrowed.
-            let node = unsafe { next.as_ref() }?;
-            // SAFETY: As before; the list does not change while it is borrowed.
-            next = unsafe { *node.next.get() };
-            Some(&node.value)
-        })
+        self.chain.iter()
     }
 }
 

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Chains: requests that run one after another (`IOSQE_IO_LINK`, `IOSQE_IO_HARDLINK`).
+//!
+//! The first request of a chain owns the others, in its [`Tie`]. When it is done the tie goes on to the
+//! next one, which is issued then; after a failure all others are cancelled instead. So a request of a
+//! chain is in one place like any other: in the hands of the one before it.
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    abi::sqe,
+    complete,
+    ctx::{
+        Ctx,
+        State, //
+    },
+    drain,
+    op::Op,
+    request::{
+        After,
+        ReqBox,
+        Request, //
+    },
+    submit,
+    sys::{
+        cred,
+        mpsc::{
+            Chain,
+            Fifo, //
+        },
+        task, //
+    }, //
+};
+use kernel::{
+    cred::Credential,
+    prelude::*,
+    sync::aref::ARef,
+    task::Task, //
+};
+
+/// What other requests have to do with one, and what is needed to issue a request later.
+pub(crate) struct Tie {
+    /// What runs after it, in order.
+    pub(crate) links: Chain<Request>,
+    /// Who submitted it.
+    pub(crate) task: ARef<Task>,
+    /// That one's credentials at that time.
+    pub(crate) creds: Option<ARef<Credential>>,
+    /// That one's pool: see [`Request::pool`].
+    pub(crate) pool: u8,
+    /// It waits, or waited, until all before it were done (`IOSQE_IO_DRAIN`).
+    pub(crate) drain: bool,
+    /// It waited so, and nothing runs beside it.
+    pub(crate) alone: bool,
+}
+
+impl Tie {
+    /// For a request of the current task. `ENOMEM`. Context: may sleep.
+    pub(crate) fn new(ctx: &Ctx, state: &mut State) -> Result<KBox<Self>> {
+        // In a ring that defers nobody else ever issues anything.
+        let (creds, pool) = if ctx.defers() {
+            (None, 0)
+        } else {
+            (cred::current().ok(), submit::keep_pool(ctx, state))
+        };
+        Ok(KBox::new(
+            Self {
+                links: Chain::new(),
+                task: task::current(),
+                creds,
+                pool,
+                drain: false,
+                alone: false,
+            },
+            GFP_KERNEL_ACCOUNT,
+        )?)
+    }
+
+    /// Requests of the chain, with the one that holds this.
+    pub(crate) fn len(&self) -> u32 {
+        // CAST: Not more than there are requests.
+        1 + self.links.iter().count() as u32
+    }
+}
+
+/// A chain that is being put together.
+pub(crate) struct Assembly {
+    pub(crate) head: ReqBox,
+    rest: Fifo<Request>,
+}
+
+/// Whether a request cannot simply be issued: it is part of a chain, or has to do with a drain.
+#[inline]
+pub(crate) fn is_special(state: &State, req: &Request) -> bool {
+    state.chain.is_some()
+        || state.drain.is_active()
+        || req.sqe_flags & (sqe::LINKS | sqe::IO_DRAIN) != 0
+}
+
+/// Takes in one request of a submission that is not to be issued simply, or whose SQE was in error
+/// (`result`). Returns whether the submission goes on.
+#[cold]
+pub(crate) fn submit(ctx: &Ctx, state: &mut State, mut req: ReqBox, result: Result) -> bool {
+    if let Err(err) = result {
+        req.op = Op::Idle;
+        req.extra = [0; 2];
+        req.set_result(err.to_errno(), 0);
+        // The chain is put together to its end all the same, and fails as a whole.
+        if let Some(chain) = &mut state.chain {
+            if !chain.head.failed {
+                chain.head.set_result(ECANCELED.to_errno(), 0);
+            }
+        }
+    }
+    let goes_on = req.sqe_flags & sqe::LINKS != 0;
+    match (state.chain.take(), goes_on) {
+        (None, true) => {
+            state.chain = Some(Assembly {
+                head: req,
+                rest: Fifo::new(),
+            });
+            return true;
+        }
+        (None, false) => queue(ctx, state, req),
+        (Some(mut chain), true) => {
+            chain.rest.push(req);
+            state.chain = Some(chain);
+            return true;
+        }
+        (Some(mut chain), false) => {
+            chain.rest.push(req);
+            close(ctx, state, chain);
+        }
+    }
+    result.is_ok()
+}
+
+/// The submission is over: a chain that is still open ends here.
+#[cold]
+pub(crate) fn end(ctx: &Ctx, state: &mut State) {
+    if let Some(chain) = state.chain.take() {
+        close(ctx, state, chain);
+    }
+}
+
+fn close(ctx: &Ctx, state: &mut State, chain: Assembly) {
+    let Assembly { mut head, rest } = chain;
+    let links = rest.into_chain();
+    match tie(ctx, state, &mut head) {
+        Ok(tie) => {
+            tie.links = links;
+            queue(ctx, state, head);
+        }
+        Err(err) => {
+            head.set_result(err.to_errno(), 0);
+            let skip = head.skip;
+            complete::finish(ctx, state, head);
+            cancel(ctx, state, links, skip);
+        }
+    }
+}
+
+/// The tie of a request that is being submitted; one is made if there is none. `ENOMEM`.
+pub(crate) fn tie<'a>(ctx: &Ctx, state: &mut State, req: &'a mut Request) -> Result<&'a mut Tie> {
+    if req.tie.is_none() {
+        req.tie = Some(Tie::new(ctx, state)?);
+    }
+    req.tie.as_deref_mut().ok_or(ENOMEM)
+}
+
+/// Sees to a request that stands for itself, or is the first of a chain.
+fn queue(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    if req.failed {
+        // Nothing of the chain runs, however strong the links are.
+        req.sqe_flags &= !sqe::IO_HARDLINK;
+        complete::finish(ctx, state, req);
+    } else if state.drain.is_active() {
+        drain::put_off(ctx, state, req);
+    } else {
+        submit::start(ctx, state, req);
+    }
+}
+
+/// A request with a tie is done.
+#[cold]
+pub(crate) fn completed(ctx: &Ctx, state: &mut State, req: &Request, mut tie: KBox<Tie>) {
+    if tie.alone {
+        state.drain.alone_done();
+    }
+    tie.drain = false;
+    tie.alone = false;
+    let broken = req.failed && req.sqe_flags & sqe::IO_HARDLINK == 0;
+    if broken || ctx.is_dying() {
+        let links = core::mem::replace(&mut tie.links, Chain::new());
+        cancel(ctx, state, links, req.skip);
+    } else if let Some(mut next) = tie.links.pop() {
+        next.tie = Some(tie);
+        issue_soon(ctx, state, next);
+    }
+}
+
+/// Issues a request when the current batch of completions is over.
+pub(crate) fn issue_soon(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    req.after = After::Issue;
+    if ctx.defers() {
+        complete::push(ctx, req, false);
+    } else {
+        state.local.push(req);
+    }
+}
+
+/// Ends requests that were to run after one that failed; with `skip` without a word.
+fn cancel(ctx: &Ctx, state: &mut State, mut links: Chain<Request>, skip: bool) {
+    while let Some(mut req) = links.pop() {
+        // One whose own SQE was in error says so.
+        if !req.failed {
+            req.set_result(ECANCELED.to_errno(), 0);
+        }
+        req.extra = [0; 2];
+        req.skip = skip;
+        complete::finish_cancelled(ctx, state, req);
+    }
+}
