@@ -23,6 +23,7 @@ help:
 	@echo "make test          KUnit and kselftests in guests with the test kernel and with the stock kernel"
 	@echo "make shell         a guest to play in, with the module loaded (KERNEL=stock or test)"
 	@echo "make stress        the long versions of the stress programs, on both kernels"
+	@echo "make bench         each row of bench/ on the module and on native io_uring: a table, CSV, a chart"
 	@echo "make check         rustfmt, clippy, warnings as errors, checkpatch, the unsafe inventory"
 	@echo "make doc           the module's rustdoc, in build/doc"
 	@echo "make rust-analyzer rust-project.json for editors"
@@ -37,6 +38,8 @@ help:
 	@echo
 	@echo "KDIR=FOLDER        a kernel's build tree, with CONFIG_RUST=y"
 	@echo "KERNELS='test stock'   the guests of make test; TESTS='name name'   only these programs"
+	@echo "MODE=count|time|scale   make bench: instructions, nanoseconds, many requests and rings; HERE=1: on"
+	@echo "                   this machine instead of in a guest; ROWS=NOP: rows with that in their name"
 	@echo "BREAK=fail|kasan|panic|hang|leak   make test must fail, visibly: a check of the checker"
 	@echo "RUST_URING_CACHE=FOLDER (default ~/.cache/rust_uring, about 12 GB), JOBS=N, CPUS=N, MEMORY=MiB"
 
@@ -62,6 +65,9 @@ test stress: $(if $(findstring stock,$(or $(KERNELS),stock)),stock) \
 	@$(if $(BREAK),for kernel in $(or $(KERNELS),test stock); do scripts/build.sh broken $$kernel || exit; done)
 	@scripts/test.sh $(if $(filter stress,$@),--stress)
 
+bench: stock selftests
+	@bench/bench.py --mode $(or $(MODE),count) $(if $(HERE),--here) $(foreach row,$(ROWS),"$(row)")
+
 check:
 	@scripts/check.sh
 
@@ -81,6 +87,6 @@ distclean: clean
 	@qemu/clean-cache.sh
 	$(ok) "nothing is left"
 
-.PHONY: all help stock test-module selftests run shell test stress check doc rust-analyzer clean distclean
+.PHONY: all help stock test-module selftests run shell test stress bench check doc rust-analyzer clean distclean
 # The steps share a cache and a console: the jobs are inside them.
 .NOTPARALLEL:

@@ -77,6 +77,10 @@ def parse():
     parser.add_argument("--name", default="guest")
     parser.add_argument("--append", default="", help="more for the kernel's command line")
     parser.add_argument("--disk", action="append", default=[], metavar="FILE", help="a raw image, as /dev/vda and so on")
+    parser.add_argument(
+        "--count", action="store_true", help="one emulated CPU whose clock is the instructions that it executes"
+    )
+    parser.add_argument("--qemu", default="", metavar="OPTIONS", help="more for QEMU's command line")
     parser.add_argument("--interactive", action="store_true", help="a shell on the console after COMMAND")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND ARGS...")
     args = parser.parse_args()
@@ -84,6 +88,8 @@ def parse():
         args.command = args.command[1:]
     if not args.command and not args.interactive:
         parser.error("there is no command to run")
+    if args.count:
+        args.cpus = 1
     return args
 
 
@@ -181,9 +187,16 @@ def vng_command(args, folder, script, monitor, kvm):
     ]
     if args.interactive:
         append.remove("ignore_loglevel")
+    if args.count:
+        # The clock is not to be doubted, and what is executed is not to depend on the host's CPU.
+        append += ["tsc=reliable", "mitigations=off"]
     qemu = ["-no-reboot", "-monitor", f"unix:{monitor},server=on,wait=off"]
     if not kvm:
-        qemu += ["-cpu", "max"]
+        # What QEMU counts for a "rep movsb" is an instruction for each byte: it hides what is to be seen.
+        qemu += ["-cpu", "max,-erms,-fsrm" if args.count else "max"]
+    if args.count:
+        qemu += ["-icount", "shift=0,sleep=off"]
+    qemu += shlex.split(args.qemu)
     for disk in args.disk:
         qemu += ["-drive", f"if=virtio,format=raw,file={pathlib.Path(disk).resolve()}"]
     memory = args.memory or (2048 if "-test" in (folder / "release").read_text() else 1024)
@@ -219,7 +232,7 @@ def ask_for_backtraces(monitor):
 def follow(guest, args, console, output, started_file, monitor):
     """Copies the guest's two streams until it ends. Returns whether it had to be killed, and whether it was up."""
     begin = last = said = time.monotonic()
-    boot_limit = BOOT_LIMIT.get(args.kernel, BOOT_LIMIT_OTHERS)
+    boot_limit = BOOT_LIMIT.get(args.kernel, BOOT_LIMIT_OTHERS) * (2 if args.count else 1)
     kill_at = None
     up = hung = False
     streams = selectors.DefaultSelector()
@@ -283,7 +296,7 @@ def main():
         file.unlink(missing_ok=True)
     script.write_text(guest_script(args, folder, status_file, started_file))
 
-    kvm = kvm_works(folder)
+    kvm = not args.count and kvm_works(folder)
     monitor_dir = pathlib.Path(tempfile.mkdtemp(prefix="guest-", dir=CACHE))
     monitor = monitor_dir / "monitor"
     release = (folder / "release").read_text().strip()

@@ -48,7 +48,7 @@ checkpatch() {
 	local kernel trace user status=0
 	mapfile -t kernel < <(find rust_uring include selftests/broken -name '*.[ch]' -exec grep -L TRACE_EVENT {} +)
 	mapfile -t trace < <(find rust_uring -name '*.h' -exec grep -l TRACE_EVENT {} +)
-	mapfile -t user < <(find selftests examples -maxdepth 1 -name '*.[ch]' 2>/dev/null)
+	mapfile -t user < <(find selftests examples bench -maxdepth 1 -name '*.[ch]' 2>/dev/null)
 	if [ ${#kernel[@]} -gt 0 ]; then
 		"$toolchain" "${common[@]}" --file "${kernel[@]}" || status=1
 	fi
@@ -70,14 +70,14 @@ rustfmt_check() {
 
 compile_python() {
 	local file
-	for file in qemu/*.py scripts/*.py; do
+	for file in qemu/*.py scripts/*.py bench/*.py; do
 		python3 -c 'import sys; compile(open(sys.argv[1]).read(), sys.argv[1], "exec")' "$file" || return
 	done
 }
 
 bash_syntax() {
 	local file
-	for file in qemu/*.sh qemu/guest-bin/udevd scripts/*.sh selftests/*.sh .ci/run; do bash -n "$file" || return; done
+	for file in qemu/*.sh qemu/guest-bin/udevd scripts/*.sh selftests/*.sh bench/*.sh .ci/run; do bash -n "$file" || return; done
 }
 
 say "checking"
@@ -90,7 +90,7 @@ check "checkpatch" checkpatch
 check "the programs build without warnings" scripts/build.sh programs
 check "shell syntax" bash_syntax
 if command -v shellcheck >/dev/null; then
-	check "shellcheck" shellcheck -x -e SC1090,SC1091 qemu/*.sh qemu/guest-bin/udevd scripts/*.sh selftests/*.sh .ci/run
+	check "shellcheck" shellcheck -x -e SC1090,SC1091 qemu/*.sh qemu/guest-bin/udevd scripts/*.sh selftests/*.sh bench/*.sh .ci/run
 fi
 check "python syntax" compile_python
 check "klog.py knows its reports" python3 qemu/klog.py --self-test

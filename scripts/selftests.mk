@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# Builds the programs of selftests/ and examples/; run by scripts/build.sh in the toolchain root.
+# Builds the programs of selftests/, examples/ and bench/; run by scripts/build.sh in the toolchain root.
 # SOURCE: the kernel's source, HEADERS: its installed UAPI headers, OUT: where to.
 
 # The harness compares whatever it is given, mostly with plain literals, and passes every test its metadata.
@@ -7,9 +7,9 @@ CFLAGS := -O2 -g -std=gnu11 -Wall -Wextra -Werror -Wno-sign-compare -Wno-unused-
 	-Iinclude/uapi -isystem $(HEADERS)/include -I$(SOURCE)/tools/testing/selftests
 
 programs := $(patsubst %.c,$(OUT)/%,$(notdir $(wildcard selftests/*.c examples/*.c)))
-headers := $(wildcard selftests/*.h examples/*.h include/uapi/linux/*.h)
+headers := $(wildcard selftests/*.h examples/*.h bench/*.h include/uapi/linux/*.h)
 
-all: $(programs)
+all: $(programs) $(OUT)/bench
 
 $(OUT)/%: selftests/%.c $(headers) scripts/selftests.mk
 	@echo "  CC      $@"
@@ -18,6 +18,10 @@ $(OUT)/%: selftests/%.c $(headers) scripts/selftests.mk
 $(OUT)/%: examples/%.c $(headers) scripts/selftests.mk
 	@echo "  CC      $@"
 	@gcc $(CFLAGS) -o $@ $<
+
+$(OUT)/bench: bench/bench.c bench/rows.c $(headers) scripts/selftests.mk
+	@echo "  CC      $@"
+	@gcc $(CFLAGS) -o $@ bench/bench.c bench/rows.c
 
 .PHONY: all
 .DELETE_ON_ERROR:
