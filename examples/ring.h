@@ -12,12 +12,10 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include <linux/io_uring.h>
-#include <linux/rust_uring.h>
+#include <rust_uring_calls.h>
 
 #define load_acquire(p)		__atomic_load_n(p, __ATOMIC_ACQUIRE)
 #define store_release(p, v)	__atomic_store_n(p, v, __ATOMIC_RELEASE)
@@ -35,33 +33,26 @@ struct ring {
 
 static int ring_setup(bool native, unsigned int entries, struct io_uring_params *p)
 {
-	struct rust_uring_setup arg = { .entries = entries, .params = (unsigned long)p };
 	int dev, fd;
 
 	if (native)
 		return syscall(__NR_io_uring_setup, entries, p);
-	dev = open(RUST_URING_DEVICE, O_RDWR | O_CLOEXEC);
+	dev = rust_uring_open();
 	if (dev < 0)
 		err(1, RUST_URING_DEVICE);
-	fd = ioctl(dev, RUST_URING_SETUP, &arg);
+	fd = rust_uring_setup(dev, entries, p);
 	close(dev);
 	return fd;
 }
 
 static void ring_register(struct ring *r, unsigned int opcode, const void *p, unsigned int nr)
 {
-	struct rust_uring_register arg = {
-		.fd = r->fd,
-		.opcode = opcode,
-		.arg = (unsigned long)p,
-		.nr_args = nr,
-	};
 	long ret;
 
 	if (r->native)
 		ret = syscall(__NR_io_uring_register, r->fd, opcode, p, nr);
 	else
-		ret = ioctl(r->fd, RUST_URING_REGISTER, &arg);
+		ret = rust_uring_register(-1, r->fd, opcode, p, nr);
 	if (ret < 0)
 		err(1, "register %u", opcode);
 }
@@ -70,14 +61,14 @@ static void ring_register(struct ring *r, unsigned int opcode, const void *p, un
 static void ring_submit_and_wait(struct ring *r)
 {
 	unsigned int nr = r->tail - *r->sq_tail;
+	const unsigned int flags = IORING_ENTER_GETEVENTS;
 	long ret;
 
 	store_release(r->sq_tail, r->tail);
 	if (r->native)
-		ret = syscall(__NR_io_uring_enter, r->fd, nr, 1, IORING_ENTER_GETEVENTS, NULL, 0);
+		ret = syscall(__NR_io_uring_enter, r->fd, nr, 1, flags, NULL, 0);
 	else
-		ret = ioctl(r->fd, RUST_URING_ENTER_PACKED,
-			    RUST_URING_PACK(nr, 1, IORING_ENTER_GETEVENTS));
+		ret = rust_uring_enter(-1, r->fd, nr, 1, flags, NULL, 0);
 	if (ret != nr)
 		err(1, "enter");
 	r->enters++;

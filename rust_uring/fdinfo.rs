@@ -47,7 +47,8 @@ pub(crate) fn show(ctx: &Ctx, m: &SeqFile) {
     }
     seq_print!(m, "NAPI:\tdisabled\n");
 
-    // Ours: what is used of each limit.
+    // Ours: the flags of its setup, and what is used of each limit.
+    seq_print!(m, "SetupFlags:\t0x{:x}\n", u32::from(ctx.flags));
     let (requests, limit) = state.cache.usage();
     seq_print!(
         m,

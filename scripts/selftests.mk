@@ -4,10 +4,10 @@
 
 # The harness compares whatever it is given, mostly with plain literals, and passes every test its metadata.
 CFLAGS := -O2 -g -std=gnu11 -Wall -Wextra -Werror -Wno-sign-compare -Wno-unused-parameter -static -pthread \
-	-Iinclude/uapi -isystem $(HEADERS)/include -I$(SOURCE)/tools/testing/selftests
+	-Iinclude -Iinclude/uapi -isystem $(HEADERS)/include -I$(SOURCE)/tools/testing/selftests
 
 programs := $(patsubst %.c,$(OUT)/%,$(notdir $(wildcard selftests/*.c examples/*.c)))
-headers := $(wildcard selftests/*.h examples/*.h bench/*.h include/uapi/linux/*.h)
+headers := $(wildcard selftests/*.h examples/*.h bench/*.h include/*.h include/uapi/linux/*.h)
 
 all: $(programs) $(OUT)/bench
 

@@ -6,7 +6,7 @@
 #define TEXT	16384
 
 /* The device's lines begin so; natively there are none. */
-static const char *const own[] = { "Requests:", "Overflow:", "UserRings:" };
+static const char *const own[] = { "SetupFlags:", "Requests:", "Overflow:", "UserRings:" };
 
 FIXTURE(fdinfo) {
 	struct ring r[2];	/* by backend, in the same state */
