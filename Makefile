@@ -30,6 +30,8 @@ help:
 	@echo "make stock         the module for Debian's stock kernel    (build/stock)"
 	@echo "make test-module   the module for the test kernel          (build/test)"
 	@echo "make selftests     the programs of selftests/ and examples (build/selftests)"
+	@echo "make tools         ruring and the redirect for unmodified programs (build/tools)"
+	@echo "make tools-install the same into PREFIX (default /usr/local) below DESTDIR"
 	@echo "make clean         remove what was built here"
 	@echo "make distclean     and the cache: toolchain root, kernels, downloads"
 	@echo
@@ -48,6 +50,18 @@ stock test-module:
 
 selftests:
 	@scripts/build.sh programs
+
+tools:
+	@scripts/build.sh tools
+	$(ok) "build/tools/ruring"
+
+PREFIX ?= /usr/local
+tools-install: tools
+	install -D -t $(DESTDIR)$(PREFIX)/bin build/tools/ruring
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/ruring build/tools/libruring_redirect.so
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include include/rust_uring_calls.h
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include/linux include/uapi/linux/rust_uring.h
+	$(ok) "installed below $(DESTDIR)$(PREFIX)"
 
 run: stock selftests
 	@qemu/disks.sh build/main-job
@@ -87,6 +101,6 @@ distclean: clean
 	@qemu/clean-cache.sh
 	$(ok) "nothing is left"
 
-.PHONY: all help stock test-module selftests run shell test stress bench check doc rust-analyzer clean distclean
+.PHONY: all help stock test-module selftests tools tools-install run shell test stress bench check doc rust-analyzer clean distclean
 # The steps share a cache and a console: the jobs are inside them.
 .NOTPARALLEL:

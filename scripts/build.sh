@@ -5,6 +5,10 @@
 #   build.sh module stock|test|auto|FOLDER [OUT [MAKE ARGUMENTS]]
 #   build.sh broken stock|test
 #   build.sh programs
+#   build.sh tools [COMMAND...]
+#
+# "tools" builds ruring, the redirect and the examples into build/tools, or runs a COMMAND
+# (cargo) in tools/ as it would.
 #
 # FOLDER is a kernel's build tree ("O="). auto takes the running kernel when a
 # Rust module can be built for it, and Debian's stock kernel otherwise. OUT is
@@ -128,9 +132,31 @@ build_programs() {
 		die "the selftests do not build" "the first error above says why"
 }
 
+# Cargo in the toolchain root, on the registry of this machine: with its configuration and its certificates.
+build_tools() {
+	local home=$CACHE/cargo own=${CARGO_HOME:-${HOME:-/root}/.cargo} config certificates=/etc/ssl/certs/ca-certificates.crt
+	local env=(CARGO_HOME="$home" CARGO_TARGET_DIR="$BUILD/tools/target" CARGO_TERM_COLOR=never)
+	mkdir -p "$home" "$BUILD/tools"
+	for config in config.toml config; do
+		[ ! -f "$own/$config" ] || [ "$own" = "$home" ] || cp "$own/$config" "$home/config.toml"
+	done
+	if [ -f "$certificates" ]; then
+		cp "$certificates" "$home/certificates.crt"
+		env+=(CARGO_HTTP_CAINFO="$home/certificates.crt")
+	fi
+	if [ $# -gt 0 ]; then
+		(cd "$TOP/tools" && "$TOOLCHAIN" env "${env[@]}" "$@")
+		return
+	fi
+	(cd "$TOP/tools" && "$TOOLCHAIN" env "${env[@]}" cargo build --locked --release --bins --lib --examples --quiet >&2) ||
+		die "the tools do not build" "the first error above says why; crates come from crates.io, once"
+	install "$BUILD"/tools/target/release/{ruring,libruring_redirect.so,examples/nops,examples/cat} "$BUILD/tools/"
+}
+
 case ${1:-} in
+tools) build_tools "${@:2}" ;;
 module) build_module "${@:2}" ;;
 broken) build_broken "$2" ;;
 programs) build_programs ;;
-*) die "usage: build.sh module|broken|programs ..." ;;
+*) die "usage: build.sh module|broken|programs|tools ..." ;;
 esac

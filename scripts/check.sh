@@ -46,9 +46,9 @@ check_shown() {
 checkpatch() {
 	local common=(perl "$source/scripts/checkpatch.pl" --strict --no-tree --no-summary --quiet --terse --show-types)
 	local kernel trace user status=0
-	mapfile -t kernel < <(find rust_uring include selftests/broken -name '*.[ch]' -exec grep -L TRACE_EVENT {} +)
+	mapfile -t kernel < <(find rust_uring include/uapi selftests/broken -name '*.[ch]' -exec grep -L TRACE_EVENT {} +)
 	mapfile -t trace < <(find rust_uring -name '*.h' -exec grep -l TRACE_EVENT {} +)
-	mapfile -t user < <(find selftests examples bench -maxdepth 1 -name '*.[ch]' 2>/dev/null)
+	mapfile -t user < <(find selftests examples include bench selftests/clients -maxdepth 1 -name '*.[ch]' 2>/dev/null)
 	if [ ${#kernel[@]} -gt 0 ]; then
 		"$toolchain" "${common[@]}" --file "${kernel[@]}" || status=1
 	fi
@@ -66,6 +66,17 @@ checkpatch() {
 
 rustfmt_check() {
 	"$toolchain" rustfmt --check --edition 2021 --config-path "$source/.rustfmt.toml" rust_uring/rust_uring_main.rs
+}
+
+tools() { scripts/build.sh tools "$@"; }
+
+# The redirect is put into static programs: it may need nothing, and of the C library know errno only.
+stands_alone() {
+	local object=build/tools/libruring_redirect.so undefined
+	scripts/build.sh tools || return
+	undefined=$("$toolchain" nm -D --undefined-only "$object" | awk '{ print $1, $2 }')
+	echo "undefined: $undefined"
+	[ "$undefined" = "w __errno_location" ] && ! "$toolchain" readelf -d "$object" | grep NEEDED
 }
 
 compile_python() {
@@ -87,6 +98,10 @@ check "warnings are errors, test kernel (clang)" scripts/build.sh module test ch
 check "clippy" scripts/build.sh module stock check/clippy CLIPPY=1 W=e
 check_shown "the unsafe inventory" scripts/unsafe.sh
 check "checkpatch" checkpatch
+check "rustfmt, tools" tools cargo fmt --check
+check "clippy, tools" tools cargo clippy --locked --release --workspace --all-targets --quiet -- -D warnings
+check "tests of the tools" tools cargo test --locked --release --workspace --quiet
+check "the redirect stands on its own" stands_alone
 check "the programs build without warnings" scripts/build.sh programs
 check "shell syntax" bash_syntax
 if command -v shellcheck >/dev/null; then
