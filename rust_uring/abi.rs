@@ -188,11 +188,8 @@ kernel::impl_flags!(
 
 impl SetupFlags {
     /// Flags that the module does not implement (yet) and refuses as an old kernel would.
-    const REFUSED: u32 = c::IORING_SETUP_IOPOLL
-        | c::IORING_SETUP_SQPOLL
-        | c::IORING_SETUP_SQ_AFF
-        | c::IORING_SETUP_ATTACH_WQ
-        | c::IORING_SETUP_HYBRID_IOPOLL;
+    const REFUSED: u32 =
+        c::IORING_SETUP_SQPOLL | c::IORING_SETUP_SQ_AFF | c::IORING_SETUP_ATTACH_WQ;
 
     /// Flags that are there: what `IORING_REGISTER_QUERY` tells.
     pub(crate) const SUPPORTED: u32 = Self::all_bits() & !Self::REFUSED;

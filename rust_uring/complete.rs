@@ -202,7 +202,7 @@ pub(crate) fn push(ctx: &Ctx, req: ReqBox, lazy: bool) {
     if ctx.defers() {
         wake_submitter(ctx, lazy);
     } else if !(ctx.cq_wait.has_sleeper() && ctx.cq_wait.wake(1) > 0) {
-        workqueue::queue(&ctx.globals.queue, ctx);
+        workqueue::queue::<_, 0>(&ctx.globals.queue, ctx);
     }
 }
 
@@ -280,7 +280,8 @@ fn run_some(ctx: &Ctx, state: &mut State, max: u32) {
     }
 }
 
-fn run_one(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+/// Completes a request, or sees to what else is to be done with it.
+pub(crate) fn run_one(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     match core::mem::replace(&mut req.after, After::Complete) {
         After::Complete => {}
         After::Punt => return submit::punt_back(ctx, state, req),

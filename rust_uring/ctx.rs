@@ -37,6 +37,10 @@ use crate::{
         Globals,
         RingSlot, //
     },
+    iopoll::{
+        self,
+        Fastest, //
+    },
     link::Assembly,
     personality::Personalities,
     request::{
@@ -47,6 +51,7 @@ use crate::{
     ring::Rings,
     rsrc::Table,
     sys::{
+        iopoll::PollList,
         locked_rc::Key,
         mpsc::{
             Chain,
@@ -148,6 +153,12 @@ pub(crate) struct State {
     pub(crate) restrictions: Restrictions,
     /// The eventfd to signal; the same as in [`RingCtx::eventfd`].
     pub(crate) eventfd: Option<Arc<RingEventFd>>,
+    /// Transfers whose completion has to be polled for.
+    pub(crate) poll_list: PollList<Request>,
+    /// How long those take at best.
+    pub(crate) fastest: Fastest,
+    /// How often was polled.
+    pub(crate) poll_turns: u32,
     /// Waits that return to user space for a moment and come back.
     pub(crate) restarts: Restarts,
 }
@@ -252,6 +263,9 @@ pub(crate) struct RingCtx {
     /// Runs the completion list when no task waits.
     #[pin]
     runner: workqueue::Task<RingCtx>,
+    /// Polls when nobody else does.
+    #[pin]
+    poller: workqueue::Task<RingCtx, { iopoll::POLLER }>,
 }
 
 impl RingCtx {
@@ -290,6 +304,9 @@ impl RingCtx {
             folios: Folios::new(),
             restrictions,
             eventfd: None,
+            poll_list: PollList::new(),
+            fastest: Fastest::new(),
+            poll_turns: 0,
             restarts: Restarts::new(),
         };
         let mappings = Mappings {
@@ -321,6 +338,7 @@ impl RingCtx {
             globals,
             slot,
             runner <- workqueue::Task::new(c_str!("RingCtx::runner"), static_lock_class!()),
+            poller <- workqueue::Task::new(c_str!("RingCtx::poller"), static_lock_class!()),
         }? Error)
     }
 
@@ -328,6 +346,12 @@ impl RingCtx {
     #[inline]
     pub(crate) fn defers(&self) -> bool {
         self.flags.contains(SetupFlag::DeferTaskrun)
+    }
+
+    /// Whether completions are found by polling the device.
+    #[inline]
+    pub(crate) fn polls(&self) -> bool {
+        self.flags.contains(SetupFlag::Iopoll)
     }
 
     /// Whether a CQE can have 32 bytes.
@@ -432,6 +456,16 @@ impl workqueue::Run for RingCtx {
     }
 }
 
+impl workqueue::Run<{ iopoll::POLLER }> for RingCtx {
+    fn task(&self) -> &workqueue::Task<Self, { iopoll::POLLER }> {
+        &self.poller
+    }
+
+    fn run(this: CtxRef) {
+        iopoll::run_in_kthread(&this);
+    }
+}
+
 /// What the ring file owns.
 #[pin_data]
 pub(crate) struct Ring {
@@ -481,6 +515,7 @@ impl WorkItem for Ring {
                 for user in state.pools.iter() {
                     user.pool().cancel_ring(&this.ctx);
                 }
+                iopoll::reap_all(&this.ctx, &mut state);
                 complete::cancel_all(&this.ctx, &mut state);
                 files::drop_all(&this.ctx, &mut state);
                 buffers::drop_all(&this.ctx, &mut state);

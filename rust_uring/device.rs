@@ -226,7 +226,7 @@ impl RingFile for Ring {
         if !ctx.polled.xchg(true, Full) {
             // Whoever posts CQEs just now may not have seen that. Once the lock was free for a
             // moment everybody has; then those who poll already look again.
-            workqueue::queue(&ctx.globals.queue, ctx);
+            workqueue::queue::<_, 0>(&ctx.globals.queue, ctx);
         }
         call.wait_on(&ctx.poll_wait);
         let (full, ready) = ctx

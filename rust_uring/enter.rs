@@ -17,6 +17,7 @@ use crate::{
         State,
         CHECK_LOST, //
     },
+    iopoll,
     submit,
     sys::{
         abi_types as c,
@@ -31,7 +32,13 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::atomic::Relaxed, //
+    sync::{
+        atomic::Relaxed,
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        }, //
+    }, //
 };
 
 /// The arguments of one call, without the ring.
@@ -94,12 +101,18 @@ pub(crate) fn enter(ctx: &Ctx, call: &Call) -> Result<u32> {
         if submitted != call.to_submit {
             return Ok(submitted);
         }
+        if getevents && ctx.polls() {
+            return poll_for_events(ctx, state, call, submitted);
+        }
         if getevents && ctx.defers() {
             complete::run(ctx, &mut state, call.min_complete.max(complete::BATCH));
         }
     }
     if !getevents {
         return Ok(submitted);
+    }
+    if ctx.polls() {
+        return poll_for_events(ctx, ctx.state.lock(), call, submitted);
     }
     if call.to_submit == 0 && ctx.restarting.load(Relaxed) {
         resumed = take_restart(ctx, &mut ctx.state.lock(), call);
@@ -109,6 +122,40 @@ pub(crate) fn enter(ctx: &Ctx, call: &Call) -> Result<u32> {
         Err(err) if submitted == 0 || err == ERESTARTNOINTR => Err(err),
         _ => Ok(submitted),
     }
+}
+
+/// The second half of an `enter` of a ring that polls: no timeout, no signal mask, as natively.
+///
+/// `EINVAL` and `EFAULT` for the arguments; else see [`iopoll::wait`].
+#[cold]
+fn poll_for_events<'a>(
+    ctx: &'a Ctx,
+    state: Guard<'a, State, MutexBackend>,
+    call: &Call,
+    submitted: u32,
+) -> Result<u32> {
+    let result = check_arg(call).and_then(|()| iopoll::wait(ctx, state, call.min_complete));
+    match result {
+        Err(err) if submitted == 0 => {
+            if err == EBADR {
+                // The application knows now, and is fine with it.
+                ctx.clear_check(&mut ctx.state.lock(), CHECK_LOST);
+            }
+            Err(err)
+        }
+        _ => Ok(submitted),
+    }
+}
+
+/// Whether there is an argument of the right size. `EINVAL`, `EFAULT`.
+fn check_arg(call: &Call) -> Result {
+    if !call.flags.contains(EnterFlag::ExtArg) {
+        return Ok(());
+    }
+    if call.flags.contains(EnterFlag::ExtArgReg) || call.argsz != size_of::<GeteventsArg>() as u64 {
+        return Err(EINVAL);
+    }
+    uaccess::read::<GeteventsArg>(call.argp).map(|_| ())
 }
 
 /// Whether this is a call that comes back, and what it had done.

@@ -61,7 +61,7 @@ impl RingEventFd {
         if !self.fd.signal() {
             // We are called from within a signal of an eventfd. Do it from a clean context.
             ctx.eventfd_owed.store(true, Relaxed);
-            workqueue::queue(&ctx.globals.queue, ctx);
+            workqueue::queue::<_, 0>(&ctx.globals.queue, ctx);
         }
     }
 }

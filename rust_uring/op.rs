@@ -30,7 +30,8 @@ use crate::{
     submit,
     sys::{
         cred,
-        file, //
+        file,
+        iopoll::Polled, //
     }, //
 };
 use kernel::{
@@ -64,6 +65,8 @@ pub(crate) enum Run {
     Done(ReqBox),
     /// It would block.
     Block(ReqBox),
+    /// It goes on by itself, and has to be polled for.
+    Polled(Polled<Request>),
     /// It goes on by itself: somebody else owns it now.
     Gone,
 }
@@ -80,13 +83,18 @@ pub(crate) enum Issued {
     Gone,
 }
 
-impl From<Run> for Issued {
+impl Run {
+    /// In the submitter, which sees to what has to be polled for.
     #[inline]
-    fn from(run: Run) -> Self {
-        match run {
-            Run::Done(req) => Self::Done(req),
-            Run::Block(req) => Self::Block(req),
-            Run::Gone => Self::Gone,
+    fn issued(self, state: &mut State) -> Issued {
+        match self {
+            Self::Done(req) => Issued::Done(req),
+            Self::Block(req) => Issued::Block(req),
+            Self::Polled(polled) => {
+                state.poll_list.add(polled);
+                Issued::Gone
+            }
+            Self::Gone => Issued::Gone,
         }
     }
 }
@@ -98,6 +106,8 @@ pub(crate) struct OpInfo {
     pub(crate) is_128: bool,
     /// It takes `ioprio`.
     pub(crate) ioprio: bool,
+    /// It can be used in rings that poll for completions.
+    pub(crate) polled: bool,
     /// It can take a provided buffer.
     pub(crate) buffer_select: bool,
     /// It is about the file that `fd` names.
@@ -111,12 +121,14 @@ pub(crate) const fn info(opcode: u8) -> Option<OpInfo> {
     const PLAIN: OpInfo = OpInfo {
         is_128: false,
         ioprio: false,
+        polled: false,
         buffer_select: false,
         needs_file: false,
         stays: false,
     };
     const RW: OpInfo = OpInfo {
         ioprio: true,
+        polled: true,
         needs_file: true,
         ..PLAIN
     };
@@ -125,9 +137,13 @@ pub(crate) const fn info(opcode: u8) -> Option<OpInfo> {
         ..PLAIN
     };
     match opcode {
-        abi::op::NOP => Some(PLAIN),
+        abi::op::NOP => Some(OpInfo {
+            polled: true,
+            ..PLAIN
+        }),
         abi::op::NOP128 => Some(OpInfo {
             is_128: true,
+            polled: true,
             ..PLAIN
         }),
         abi::op::READ
@@ -147,8 +163,13 @@ pub(crate) const fn info(opcode: u8) -> Option<OpInfo> {
             stays: true,
             ..FILE
         }),
-        abi::op::CLOSE | abi::op::FILES_UPDATE => Some(OpInfo {
+        abi::op::CLOSE => Some(OpInfo {
             stays: true,
+            ..PLAIN
+        }),
+        abi::op::FILES_UPDATE => Some(OpInfo {
+            stays: true,
+            polled: true,
             ..PLAIN
         }),
         abi::op::OPENAT | abi::op::OPENAT2 | abi::op::STATX => Some(PLAIN),
@@ -215,7 +236,7 @@ pub(crate) fn issue(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
         Op::Nop(nop) => nop::issue(state, *nop, req),
         Op::Rw(_) => issue_rw(ctx, state, req),
         Op::Sync(sync) if sync.blocks() => Issued::Block(req),
-        Op::Sync(_) => sync::run(req).into(),
+        Op::Sync(_) => sync::run(req).issued(state),
         Op::Open(_) => open::issue_open(ctx, state, req),
         Op::Statx(_) => Issued::Block(req),
         Op::Descriptor(what) => open::issue_descriptor(ctx, state, *what, req),
@@ -245,7 +266,7 @@ fn issue_rw(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Issued {
     if let Some(node) = held {
         buffers::put(ctx, state, node);
     }
-    run.into()
+    run.issued(state)
 }
 
 /// Whether it makes no difference which process issues the request.

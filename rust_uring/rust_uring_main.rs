@@ -19,6 +19,7 @@ mod eventfd;
 mod fdinfo;
 mod files;
 mod globals;
+mod iopoll;
 mod link;
 mod op;
 mod personality;

@@ -49,6 +49,7 @@ fn check_flags(flags: SetupFlags) -> Result {
         || has(SetupFlag::TaskrunFlag)
             && !has(SetupFlag::CoopTaskrun)
             && !has(SetupFlag::DeferTaskrun)
+        || has(SetupFlag::HybridIopoll) && !has(SetupFlag::Iopoll)
         || has(SetupFlag::DeferTaskrun) && !has(SetupFlag::SingleIssuer)
         || has(SetupFlag::Cqe32) && has(SetupFlag::CqeMixed)
         || has(SetupFlag::Sqe128) && has(SetupFlag::SqeMixed);

@@ -340,7 +340,7 @@ fn init(
         drain::check(ctx, state, req)?;
     }
     state.restrictions.check_sqe(sqe)?;
-    if sqe.ioprio != 0 && !info.ioprio {
+    if sqe.ioprio != 0 && !info.ioprio || ctx.polls() && !info.polled {
         return Err(EINVAL);
     }
     if sqe.personality != 0 {

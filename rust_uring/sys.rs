@@ -15,6 +15,7 @@ pub(crate) mod file;
 #[allow(dead_code)]
 pub(crate) mod index;
 pub(crate) mod iocb;
+pub(crate) mod iopoll;
 pub(crate) mod iter;
 pub(crate) mod locked_rc;
 pub(crate) mod mpsc;

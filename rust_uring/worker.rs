@@ -25,6 +25,7 @@ use crate::{
         RingCtx, //
     },
     globals::Globals,
+    iopoll,
     op::{
         self,
         Run, //
@@ -569,14 +570,24 @@ impl Worker {
         if ctx.is_dying() {
             cancelled(req);
         } else {
+            if ctx.polls() {
+                iopoll::started_by_worker(&ctx);
+            }
             match op::run_blocking(req) {
                 Run::Done(mut req) => {
                     req.after = After::Complete;
                     complete::push(&ctx, req, false);
                 }
                 Run::Block(req) if self.running.lock().cancelled => cancelled(req),
-                // The process is stopped, or something like that.
-                Run::Block(req) => self.pool.requeue(req),
+                // The process is stopped, or the device has no room for a polled request.
+                Run::Block(req) => {
+                    task::cond_resched();
+                    self.pool.requeue(req);
+                }
+                Run::Polled(polled) => {
+                    ctx.state.lock().poll_list.add(polled);
+                    iopoll::started_by_worker(&ctx);
+                }
                 Run::Gone => {}
             }
         }

@@ -198,6 +198,10 @@ static __maybe_unused void put_file(const char *dir, const char *name, const cha
 /* The disk has the name of the directory. */
 #define NULLB	"/tmp/config/nullb/uring_files"
 
+#ifndef NULLB_DEPTH
+#define NULLB_DEPTH	"4"
+#endif
+
 static __maybe_unused void null_blk_remove(void)
 {
 	int fd = open(NULLB "/power", O_WRONLY | O_CLOEXEC);
@@ -226,7 +230,8 @@ static __maybe_unused void null_blk_add(void)
 	put_file(NULLB, "size", "64");
 	put_file(NULLB, "blocksize", "512");
 	put_file(NULLB, "irqmode", "2");
-	put_file(NULLB, "hw_queue_depth", "4");
+	put_file(NULLB, "hw_queue_depth", NULLB_DEPTH);
+	put_file(NULLB, "poll_queues", "1");
 	put_file(NULLB, "power", "1");
 	for (tries = 0; tries < 1000 && access(block_path, F_OK); tries++)
 		usleep(10000);

@@ -73,7 +73,7 @@ show_stacks() {
 	local pid
 	for pid in $(ps -o pid= --sid "$1"); do
 		echo "# stuck: $(ps -o pid=,stat=,wchan=,args= -p "$pid")"
-		sed 's/^/#    /' "/proc/$pid/stack" 2>/dev/null
+		sed 's/^/#    /' "/proc/$pid"/task/*/stack 2>/dev/null
 	done
 }
 

@@ -66,12 +66,12 @@ TEST_F(setup, each_flag)
 		int native, device;
 	} flags[] = {
 		/* Their own issues bring these; until then they are refused as by an old kernel. */
-		{ IORING_SETUP_IOPOLL, 0, 0, -EINVAL },
+		{ IORING_SETUP_IOPOLL, 0, 0, 0 },
 		{ IORING_SETUP_SQPOLL, 0, 0, -EINVAL },
 		{ IORING_SETUP_SQ_AFF, 0, -EINVAL, -EINVAL },
 		{ IORING_SETUP_SQ_AFF, IORING_SETUP_SQPOLL, 0, -EINVAL },
 		{ IORING_SETUP_HYBRID_IOPOLL, 0, -EINVAL, -EINVAL },
-		{ IORING_SETUP_HYBRID_IOPOLL, IORING_SETUP_IOPOLL, 0, -EINVAL },
+		{ IORING_SETUP_HYBRID_IOPOLL, IORING_SETUP_IOPOLL, 0, 0 },
 		/* wq_fd is 0 here, no ring. */
 		{ IORING_SETUP_ATTACH_WQ, 0, -EINVAL, -EINVAL },
 		{ IORING_SETUP_CQSIZE, 0, 0, 0 },
@@ -366,9 +366,8 @@ static void compare(struct __test_metadata *_metadata, char *user, unsigned int 
 }
 
 #define IMPLEMENTED	(((IORING_SETUP_SQ_REWIND << 1) - 1) &			\
-			 ~(IORING_SETUP_IOPOLL | IORING_SETUP_SQPOLL |		\
-			   IORING_SETUP_SQ_AFF | IORING_SETUP_ATTACH_WQ |	\
-			   IORING_SETUP_HYBRID_IOPOLL))
+			 ~(IORING_SETUP_SQPOLL | IORING_SETUP_SQ_AFF |		\
+			   IORING_SETUP_ATTACH_WQ))
 
 TEST(params_as_natively)
 {

@@ -10,6 +10,7 @@
 use crate::{
     abi::{
         op,
+        SetupFlag,
         Sqe, //
     },
     complete,
@@ -186,6 +187,27 @@ impl Rw {
     }
 }
 
+/// A transfer in the background came to this result: decides what is to be done with its request.
+/// Context: any, also hard interrupt.
+pub(crate) fn settle(req: &mut Request, result: isize) {
+    let busy = result == EAGAIN.to_errno() as isize;
+    let again = if req.ctx.polls() {
+        // Polled requests never wait for a free slot of the device.
+        busy
+    } else {
+        // What a worker has started was allowed to wait.
+        !req.from_worker && (busy || result == EOPNOTSUPP.to_errno() as isize)
+    };
+    let file = req.file.get();
+    if again && !req.nowait && file.is_some_and(|f| file::is_reg(f) || file::is_blk(f)) {
+        req.after = After::Punt;
+    } else if let Op::Rw(rw) = &req.op {
+        let (total, short) = (rw.total(result), rw.is_short(result));
+        req.set_result(total, 0);
+        req.failed |= short;
+    }
+}
+
 impl Transfer for Request {
     fn iocb(&self) -> &Iocb<Self> {
         &self.iocb
@@ -193,19 +215,7 @@ impl Transfer for Request {
 
     /// Context: any, also hard interrupt.
     fn done(mut this: KBox<Linked<Self>>, result: isize) {
-        let retry = {
-            let again =
-                result == EAGAIN.to_errno() as isize || result == EOPNOTSUPP.to_errno() as isize;
-            let file = this.file.get();
-            again && !this.nowait && file.is_some_and(|f| file::is_reg(f) || file::is_blk(f))
-        };
-        if retry {
-            this.after = After::Punt;
-        } else if let Op::Rw(rw) = &this.op {
-            let (total, short) = (rw.total(result), rw.is_short(result));
-            this.set_result(total, 0);
-            this.failed |= short;
-        }
+        settle(&mut this, result);
         let ctx = this.ctx.clone();
         complete::push(&ctx, this, true);
     }
@@ -282,6 +292,7 @@ fn done(req: &Request) -> usize {
 /// `buffer` is the registered buffer, held by the caller until this returns. Context: may sleep.
 pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) -> Run {
     let nonblock = wait != Wait::Here;
+    let polls = req.ctx.polls();
     let r = &mut **req;
     let (Some(file), Op::Rw(rw)) = (r.file.get(), &mut r.op) else {
         return over(req, EBADF.to_errno() as isize);
@@ -333,14 +344,19 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
         write,
         has_pos,
     };
-    if let Err(err) = r.iocb.prepare(file, &setup) {
-        return over(req, err.to_errno() as isize);
-    }
-    if r.iocb.is_hipri() {
-        return over(req, EINVAL.to_errno() as isize);
-    }
+    let mut prepared = r.iocb.prepare(file, &setup);
     // A file that cannot be told not to block, and is set so, is not to block anywhere.
     r.nowait = r.iocb.is_nowait() || file::is_nonblocking(file) && !file::supports_nowait(file);
+    if prepared.is_ok() && polls {
+        prepared = r
+            .iocb
+            .set_polled(r.ctx.flags.contains(SetupFlag::HybridIopoll));
+    } else if prepared.is_ok() && r.iocb.is_hipri() {
+        prepared = Err(EINVAL);
+    }
+    if let Err(err) = prepared {
+        return over(req, err.to_errno() as isize);
+    }
     if nonblock && would_block(file, write, r.iocb.is_direct()) {
         if r.nowait {
             return over(req, EAGAIN.to_errno() as isize);
@@ -355,6 +371,7 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
     rw.tried = true;
     let (mut req, mut res) = match iocb::start(req, &mut iter, &setup) {
         Started::UnderWay => return Run::Gone,
+        Started::Polled(polled) => return Run::Polled(polled),
         Started::Over(req, res) => (req, res),
     };
 
@@ -378,7 +395,8 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
     }
     // CAST: Only compared when positive.
     let partial = res > 0 && (res as usize) < left && whole && !nowait;
-    if res == again && nonblock && !nowait {
+    // When completions are polled for, nobody waits for a free slot of the device.
+    if res == again && (nonblock || polls) && !nowait {
         return Run::Block(req);
     }
     if partial && nonblock {

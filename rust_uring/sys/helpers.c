@@ -55,6 +55,11 @@ bool uring_notify_signal(void)
 	return test_thread_flag(TIF_NOTIFY_SIGNAL);
 }
 
+bool uring_need_resched(void)
+{
+	return need_resched();
+}
+
 bool uring_fatal_signal_pending(void)
 {
 	return fatal_signal_pending(current);
@@ -525,6 +530,21 @@ void uring_kiocb_set_nowait(struct kiocb *kiocb, bool on)
 		kiocb->ki_flags |= IOCB_NOWAIT;
 	else
 		kiocb->ki_flags &= ~IOCB_NOWAIT;
+}
+
+/* Asks for a completion that is polled for; false if the file cannot do it. */
+bool uring_kiocb_set_polled(struct kiocb *kiocb)
+{
+	if (!(kiocb->ki_flags & IOCB_DIRECT) || !kiocb->ki_filp->f_op->iopoll)
+		return false;
+	kiocb->private = NULL;
+	kiocb->ki_flags |= IOCB_HIPRI;
+	return true;
+}
+
+int uring_kiocb_iopoll(struct kiocb *kiocb, struct io_comp_batch *batch, unsigned int flags)
+{
+	return kiocb->ki_filp->f_op->iopoll(kiocb, batch, flags);
 }
 
 /* Whether a read can be told when a page that it needs is unlocked. */

@@ -46,6 +46,7 @@ bool uring_in_execve(void);
 bool uring_in_compat_syscall(void);
 bool uring_sigpending(void);
 bool uring_notify_signal(void);
+bool uring_need_resched(void);
 bool uring_fatal_signal_pending(void);
 bool uring_swap_iowait(bool on);
 void uring_cond_resched(void);
@@ -156,6 +157,8 @@ bool uring_kiocb_flag(struct kiocb *kiocb, int flag);
 void uring_kiocb_set_nowait(struct kiocb *kiocb, bool on);
 bool uring_kiocb_start_write(struct kiocb *kiocb);
 void uring_kiocb_end_write(struct kiocb *kiocb);
+bool uring_kiocb_set_polled(struct kiocb *kiocb);
+int uring_kiocb_iopoll(struct kiocb *kiocb, struct io_comp_batch *batch, unsigned int flags);
 bool uring_kiocb_waits_for_page(struct kiocb *kiocb);
 void uring_kiocb_wait_for_page(struct kiocb *kiocb, struct uring_page_wait *wait,
 			       void (*unlocked)(struct kiocb *kiocb));

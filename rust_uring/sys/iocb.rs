@@ -9,8 +9,10 @@
 
 use crate::sys::{
     ffi,
+    iopoll::Polled,
     iter::Iter,
-    mpsc::Linked, //
+    mpsc::Linked,
+    task::Clock, //
 };
 use core::{
     cell::UnsafeCell,
@@ -22,6 +24,12 @@ use kernel::{
     error::to_result,
     fs::File,
     prelude::*,
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
+    },
     types::Opaque, //
 };
 
@@ -48,8 +56,16 @@ pub(crate) struct Iocb<T> {
     owner: UnsafeCell<*mut Linked<T>>,
     /// For reads that wait for a page.
     page: Option<KBox<Opaque<ffi::uring_page_wait>>>,
+    /// For polled transfers: the result, or [`NO_RESULT`].
+    polled: Atomic<i64>,
+    /// For polled transfers: when it was started, in nanoseconds of `CLOCK_MONOTONIC`; negative if that
+    /// was slept for.
+    started: Atomic<i64>,
     _owner: PhantomData<fn(T)>,
 }
+
+/// Not done yet.
+const NO_RESULT: i64 = i64::MIN;
 
 // SAFETY: Owned by one context at a time, like the box that it is in.
 unsafe impl<T: Send> Send for Iocb<T> {}
@@ -79,6 +95,8 @@ pub(crate) enum Started<T> {
     Over(KBox<Linked<T>>, isize),
     /// It goes on in the background, and has the box.
     UnderWay,
+    /// It goes on in the background, and has to be polled for.
+    Polled(Polled<T>),
 }
 
 impl<T: Transfer> Iocb<T> {
@@ -88,6 +106,8 @@ impl<T: Transfer> Iocb<T> {
             kiocb: Opaque::uninit(),
             owner: UnsafeCell::new(null_mut()),
             page: None,
+            polled: Atomic::new(NO_RESULT),
+            started: Atomic::new(0),
             _owner: PhantomData,
         }
     }
@@ -145,6 +165,51 @@ impl<T: Transfer> Iocb<T> {
         unsafe { ffi::uring_kiocb_waits_for_page(self.kiocb.get()) }
     }
 
+    /// Asks for completions to be polled for: a transfer that is under way is [`Started::Polled`]. After
+    /// [`Self::prepare`]. `timed`: the time is kept. `EOPNOTSUPP` if the file cannot do it.
+    pub(crate) fn set_polled(&mut self, timed: bool) -> Result {
+        // SAFETY: `prepare` was called.
+        if !unsafe { ffi::uring_kiocb_set_polled(self.kiocb.get()) } {
+            return Err(EOPNOTSUPP);
+        }
+        self.polled.store(NO_RESULT, Relaxed);
+        if timed {
+            self.started.store(Clock::Monotonic.now(), Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The result of a polled transfer, when it is done.
+    pub(super) fn polled_result(&self) -> Option<isize> {
+        // Pairs with the completion: who sees the result owns everything else, too.
+        let result = self.polled.load(Acquire);
+        // CAST: It was one.
+        (result != NO_RESULT).then_some(result as isize)
+    }
+
+    /// When a polled transfer was started, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub(crate) fn started(&self) -> i64 {
+        self.started.load(Relaxed).wrapping_abs()
+    }
+
+    /// Marks a polled transfer as slept for. Whether it was not before.
+    pub(crate) fn mark_slept(&self) -> bool {
+        let started = self.started.load(Relaxed);
+        self.started.store(-started.wrapping_abs(), Relaxed);
+        started > 0
+    }
+
+    /// A number that tells the file from others, while the transfer is under way.
+    pub(super) fn file(&self) -> usize {
+        // SAFETY: `prepare` was called; the field does not change.
+        unsafe { (*self.kiocb.get()).ki_filp }.addr()
+    }
+
+    /// The C structure.
+    pub(super) fn as_raw(&self) -> *mut bindings::kiocb {
+        self.kiocb.get()
+    }
+
     /// Asks for that: the next [`start`] does not block, and if it is under way then
     /// [`Transfer::again`] will be called. After [`Self::prepare`]. `ENOMEM`.
     pub(crate) fn wait_for_page(&mut self) -> Result {
@@ -193,6 +258,11 @@ pub(crate) fn start<T: Transfer>(
         *iocb.owner.get() = this;
         (*kiocb).ki_complete = Some(complete::<T>);
     }
+    let polled = iocb.is_hipri();
+    if polled {
+        // SAFETY: As before.
+        unsafe { (*kiocb).ki_complete = Some(complete_polled::<T>) };
+    }
     let (raw, addr) = iter.as_raw();
     // SAFETY: `prepare` was called; the file is held; the iterator is valid for the call.
     let verified = unsafe { ffi::uring_kiocb_verify(kiocb, raw, setup.write, setup.has_pos) };
@@ -216,12 +286,35 @@ pub(crate) fn start<T: Transfer>(
         unsafe { ffi::uring_kiocb_read(kiocb, raw, addr) }
     };
     if result == -(bindings::EIOCBQUEUED as isize) {
+        if polled {
+            // SAFETY: From above; started as what it is. Its completion does not give it back.
+            return Started::Polled(unsafe { Polled::from_raw(this) });
+        }
         return Started::UnderWay;
     }
     // SAFETY: Not under way: the box is ours again. INVARIANT: So is `owner`.
     unsafe { *iocb.owner.get() = null_mut() };
     // SAFETY: As before.
     Started::Over(unsafe { KBox::from_raw(this) }, result)
+}
+
+/// A polled transfer is over. Context: any.
+///
+/// # Safety
+///
+/// `kiocb` is that of an [`Iocb`] whose polled transfer is under way; called once.
+unsafe extern "C" fn complete_polled<T: Transfer>(kiocb: *mut bindings::kiocb, result: c_long) {
+    // SAFETY: The transfer is over; its start is known from the flag.
+    unsafe {
+        if ffi::uring_kiocb_flag(kiocb, bindings::IOCB_WRITE as c_int) {
+            ffi::uring_kiocb_end_write(kiocb);
+        }
+    }
+    let opaque = Opaque::cast_from(kiocb).cast_mut();
+    // SAFETY: That field of an `Iocb<T>`, which is not freed before it has a result.
+    let iocb = unsafe { &*kernel::container_of!(opaque, Iocb<T>, kiocb) };
+    // CAST: Both have 64 bits, or it is widened. The last that we do with it.
+    iocb.polled.store(result as i64, Release);
 }
 
 /// Takes the box back from a transfer that is under way no longer.

@@ -129,6 +129,12 @@ pub(crate) fn notify_signal() -> bool {
     unsafe { ffi::uring_notify_signal() }
 }
 
+/// Whether another task is to run on this CPU.
+pub(crate) fn need_resched() -> bool {
+    // SAFETY: No requirements.
+    unsafe { ffi::uring_need_resched() }
+}
+
 /// Whether the current task is being killed.
 pub(crate) fn fatal_signal_pending() -> bool {
     // SAFETY: No requirements.

@@ -75,10 +75,11 @@ impl Drop for OwnedQueue {
     }
 }
 
-/// What a [`Task`] does, with the reference that was taken when it was queued.
-pub(crate) trait Run: Sized + Send + Sync {
+/// What a [`Task`] does, with the reference that was taken when it was queued. `ID` tells those of one
+/// value apart.
+pub(crate) trait Run<const ID: u64 = 0>: Sized + Send + Sync {
     /// The field.
-    fn task(&self) -> &Task<Self>;
+    fn task(&self) -> &Task<Self, ID>;
 
     /// Runs in a kernel thread. Context: may sleep.
     fn run(this: Counter<Self>);
@@ -90,7 +91,7 @@ pub(crate) trait Run: Sized + Send + Sync {
 ///
 /// `work` is initialised, and while it is queued `this` is what [`Counter::into_raw`] gave.
 #[pin_data]
-pub(crate) struct Task<T> {
+pub(crate) struct Task<T, const ID: u64 = 0> {
     #[pin]
     work: Opaque<bindings::work_struct>,
     this: kernel::sync::atomic::Atomic<*mut Counted<T>>,
@@ -98,11 +99,11 @@ pub(crate) struct Task<T> {
 }
 
 // SAFETY: A work item may be queued from any context.
-unsafe impl<T: Send + Sync> Send for Task<T> {}
+unsafe impl<T: Send + Sync, const ID: u64> Send for Task<T, ID> {}
 // SAFETY: As for `Send`.
-unsafe impl<T: Send + Sync> Sync for Task<T> {}
+unsafe impl<T: Send + Sync, const ID: u64> Sync for Task<T, ID> {}
 
-impl<T: Run> Task<T> {
+impl<T: Run<ID>, const ID: u64> Task<T, ID> {
     /// Initialises a work item.
     pub(crate) fn new(name: &'static CStr, key: Pin<&'static LockClassKey>) -> impl PinInit<Self> {
         pin_init!(Self {
@@ -111,7 +112,7 @@ impl<T: Run> Task<T> {
                 unsafe {
                     bindings::init_work_with_key(
                         slot,
-                        Some(run::<T>),
+                        Some(run::<T, ID>),
                         false,
                         name.as_char_ptr(),
                         key.as_ptr(),
@@ -125,7 +126,7 @@ impl<T: Run> Task<T> {
 }
 
 /// Queues the task of `value`, unless it is queued already. Context: any.
-pub(crate) fn queue<T: Run>(queue: &OwnedQueue, value: &Counted<T>) {
+pub(crate) fn queue<T: Run<ID>, const ID: u64>(queue: &OwnedQueue, value: &Counted<T>) {
     let task = value.task();
     let this = value.get().into_raw();
     // The same pointer each time, so it does not matter who writes it.
@@ -147,11 +148,11 @@ pub(crate) fn queue<T: Run>(queue: &OwnedQueue, value: &Counted<T>) {
 /// # Safety
 ///
 /// `work` is that of a [`Task`] which was queued by [`queue`].
-unsafe extern "C" fn run<T: Run>(work: *mut bindings::work_struct) {
+unsafe extern "C" fn run<T: Run<ID>, const ID: u64>(work: *mut bindings::work_struct) {
     let opaque = Opaque::cast_from(work).cast_mut();
-    // SAFETY: `work` is that field of a `Task<T>`, which the reference taken by `queue` keeps alive.
+    // SAFETY: `work` is that field of a `Task<T, ID>`, which the reference taken by `queue` keeps alive.
     let this = unsafe {
-        (*kernel::container_of!(opaque, Task<T>, work))
+        (*kernel::container_of!(opaque, Task<T, ID>, work))
             .this
             .load(kernel::sync::atomic::Relaxed)
     };
