@@ -6,8 +6,8 @@
  *	copy rust_uring|io_uring|plain FROM TO
  *
  * The rings are used to the full: files are opened into registered slots,
- * data goes through registered buffers, and 64 transfers are under way at a time,
- * of one large file or of many small ones.
+ * data goes through registered buffers, each read has its write linked to it, and 64
+ * such pairs are under way at a time, of one large file or of many small ones.
  */
 #define _GNU_SOURCE
 #include "ring.h"
@@ -39,15 +39,16 @@ struct copy {
 	bool open;
 };
 
-/* A transfer: first a read, then a write. */
+/* A transfer: a read, and linked to it a write. */
 struct chunk {
 	struct copy *copy;
 	off_t pos;
 	unsigned int len, done;
+	unsigned int cut;		/* what a read gave that should have given more */
 	bool writing;
 };
 
-enum what { CHUNK_DONE, OPENED, CLOSED };
+enum what { CHUNK_READ, CHUNK_WRITTEN, CHUNK_DONE, OPENED, CLOSED };
 
 static const char *from, *to;
 static struct file *files;
@@ -120,19 +121,20 @@ static void end_file(struct copy *c)
 }
 
 /* What is left of a read or of a write. */
-static void transfer(struct chunk *chunk)
+static struct io_uring_sqe *transfer(struct chunk *chunk, enum what what)
 {
 	unsigned int index = chunk - chunks, slot = 2 * (chunk->copy - copies);
 	struct io_uring_sqe *sqe;
 
 	sqe = ring_sqe(&ring, chunk->writing ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED,
-		       tag(CHUNK_DONE, index));
+		       tag(what, index));
 	sqe->flags = IOSQE_FIXED_FILE;
 	sqe->fd = slot + chunk->writing;
 	sqe->addr = (unsigned long)memory + (size_t)index * CHUNK + chunk->done;
 	sqe->len = chunk->len - chunk->done;
 	sqe->off = chunk->pos + chunk->done;
 	sqe->buf_index = 0;
+	return sqe;
 }
 
 static void start_chunk(struct chunk *chunk, struct copy *c)
@@ -142,17 +144,28 @@ static void start_chunk(struct chunk *chunk, struct copy *c)
 	*chunk = (struct chunk) { .copy = c, .pos = c->next };
 	chunk->len = left < CHUNK ? left : CHUNK;
 	c->next += chunk->len;
-	transfer(chunk);
+	/* The write begins when the read has succeeded, without us. */
+	transfer(chunk, CHUNK_READ)->flags |= IOSQE_IO_LINK;
+	chunk->writing = true;
+	transfer(chunk, CHUNK_WRITTEN);
 }
 
-/* What came of a transfer. Those that were cut short go on. */
-static void chunk_done(struct chunk *chunk, int res)
+/* What came of a transfer. Those that were cut short go on, one after the other. */
+static void chunk_done(struct chunk *chunk, enum what what, int res)
 {
 	const struct file *file = chunk->copy->file;
 
+	if (what == CHUNK_READ && res > 0) {
+		chunk->cut = (unsigned int)res < chunk->len ? res : 0;
+		return;
+	}
+	if (what == CHUNK_WRITTEN && res == -ECANCELED && chunk->cut) {
+		chunk->writing = false;
+		res = chunk->cut;
+	}
 	if (res <= 0) {
 		errno = -res;
-		err(1, "%s", chunk->writing ? file->to : file->from);
+		err(1, "%s", what != CHUNK_READ && chunk->writing ? file->to : file->from);
 	}
 	chunk->done += res;
 	if (chunk->done == chunk->len && !chunk->writing) {
@@ -160,7 +173,7 @@ static void chunk_done(struct chunk *chunk, int res)
 		chunk->done = 0;
 	}
 	if (chunk->done < chunk->len) {
-		transfer(chunk);
+		transfer(chunk, CHUNK_DONE);
 		return;
 	}
 	chunk->copy->left -= chunk->len;
@@ -192,7 +205,7 @@ static bool begin(size_t *next_file)
 
 		if (!c->file && *next_file < nr_files && ring_room(&ring) >= 2)
 			start_file(c, &files[(*next_file)++]);
-		while (c->open && c->next < c->file->size && ring_room(&ring)) {
+		while (c->open && c->next < c->file->size && ring_room(&ring) >= 2) {
 			while (chunk < DEPTH && chunks[chunk].copy)
 				chunk++;
 			if (chunk == DEPTH)
@@ -231,10 +244,10 @@ static void copy_by_ring(bool native)
 			enum what what = cqe.user_data >> 32;
 			unsigned int index = cqe.user_data;
 
-			if (what == CHUNK_DONE)
-				chunk_done(&chunks[index], cqe.res);
-			else
+			if (what == OPENED || what == CLOSED)
 				file_done(&copies[index], what, cqe.res);
+			else
+				chunk_done(&chunks[index], what, cqe.res);
 		}
 	}
 	calls = ring.enters;

@@ -30,6 +30,7 @@ pub(crate) use c::{
     io_uring_rsrc_register as RsrcRegister,
     io_uring_rsrc_update as RsrcUpdate,
     io_uring_rsrc_update2 as RsrcUpdate2,
+    io_uring_sync_cancel_reg as SyncCancel,
     open_how as OpenHow,
     rust_uring_enter as EnterArg,
     rust_uring_register as RegisterArg,
@@ -356,6 +357,10 @@ pub(crate) mod op {
     pub(crate) const WRITEV_FIXED: u8 = c::io_uring_op_IORING_OP_WRITEV_FIXED as u8;
     pub(crate) const FALLOCATE: u8 = c::io_uring_op_IORING_OP_FALLOCATE as u8;
     pub(crate) const SYNC_FILE_RANGE: u8 = c::io_uring_op_IORING_OP_SYNC_FILE_RANGE as u8;
+    pub(crate) const TIMEOUT: u8 = c::io_uring_op_IORING_OP_TIMEOUT as u8;
+    pub(crate) const TIMEOUT_REMOVE: u8 = c::io_uring_op_IORING_OP_TIMEOUT_REMOVE as u8;
+    pub(crate) const ASYNC_CANCEL: u8 = c::io_uring_op_IORING_OP_ASYNC_CANCEL as u8;
+    pub(crate) const LINK_TIMEOUT: u8 = c::io_uring_op_IORING_OP_LINK_TIMEOUT as u8;
     pub(crate) const OPENAT: u8 = c::io_uring_op_IORING_OP_OPENAT as u8;
     pub(crate) const CLOSE: u8 = c::io_uring_op_IORING_OP_CLOSE as u8;
     pub(crate) const FILES_UPDATE: u8 = c::io_uring_op_IORING_OP_FILES_UPDATE as u8;
@@ -401,6 +406,7 @@ pub(crate) mod reg {
     pub(crate) const BUFFERS_UPDATE: u32 = c::io_uring_register_op_IORING_REGISTER_BUFFERS_UPDATE;
     pub(crate) const FILE_ALLOC_RANGE: u32 =
         c::io_uring_register_op_IORING_REGISTER_FILE_ALLOC_RANGE;
+    pub(crate) const SYNC_CANCEL: u32 = c::io_uring_register_op_IORING_REGISTER_SYNC_CANCEL;
     pub(crate) const CLONE_BUFFERS: u32 = c::io_uring_register_op_IORING_REGISTER_CLONE_BUFFERS;
     pub(crate) const EVENTFD: u32 = c::io_uring_register_op_IORING_REGISTER_EVENTFD;
     pub(crate) const UNREGISTER_EVENTFD: u32 = c::io_uring_register_op_IORING_UNREGISTER_EVENTFD;

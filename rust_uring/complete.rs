@@ -26,7 +26,10 @@ use crate::{
     drain,
     eventfd,
     link,
-    op::Op,
+    op::{
+        self,
+        Op, //
+    },
     request::{
         After,
         ReqBox,
@@ -40,7 +43,8 @@ use crate::{
         file,
         trace,
         workqueue, //
-    }, //
+    },
+    timeout, //
 };
 use kernel::{
     sync::atomic::{
@@ -58,6 +62,15 @@ pub(crate) fn post(ctx: &Ctx, state: &mut State, cqe: &Cqe, extra: [u64; 2]) -> 
         trace::complete(ctx, cqe.user_data, cqe.res, cqe.flags);
     } else {
         overflowed(ctx, state, cqe, posted);
+    }
+    posted
+}
+
+/// Writes one CQE of a request that has more to come, if there is room in the ring.
+pub(crate) fn post_if_room(ctx: &Ctx, state: &mut State, cqe: &Cqe) -> bool {
+    let posted = state.cq.post_if_room(&state.rings, cqe);
+    if posted {
+        trace::complete(ctx, cqe.user_data, cqe.res, cqe.flags);
     }
     posted
 }
@@ -86,8 +99,22 @@ pub(crate) fn finish(ctx: &Ctx, state: &mut State, req: ReqBox) {
     // A failure is always told.
     if !req.skip || req.failed {
         post(ctx, state, &req.cqe, req.extra);
+        if matches!(req.op, Op::Timeout(_)) {
+            state.timers.posted();
+        }
     }
     retire(ctx, state, req);
+}
+
+/// A request is done, and completes when the current batch is over, as natively what is put off to the
+/// return to user space.
+pub(crate) fn finish_soon(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    req.after = After::Complete;
+    if ctx.defers() {
+        push(ctx, req, false);
+    } else {
+        state.local.push(req);
+    }
 }
 
 /// A request did not run because of another one's failure.
@@ -121,7 +148,10 @@ fn release(ctx: &Ctx, state: &mut State, req: &mut Request) {
             file::notify(file, rw.is_write());
         }
     }
-    req.op = Op::Idle;
+    match core::mem::replace(&mut req.op, Op::Idle) {
+        Op::Timeout(timeout) | Op::LinkTimeout(timeout) => state.timers.put_free(timeout.armed),
+        _ => {}
+    }
     match core::mem::replace(&mut req.file, ReqFile::None) {
         ReqFile::None => {}
         ReqFile::Normal(file) => drop(file),
@@ -143,6 +173,18 @@ pub(crate) fn settle(ctx: &Ctx, state: &mut State) {
         run_local(ctx, state);
     }
     publish(ctx, state);
+    if state.timers.count() {
+        settle_counted(ctx, state);
+    }
+}
+
+/// CQEs that are visible now may end timeouts.
+#[cold]
+fn settle_counted(ctx: &Ctx, state: &mut State) {
+    while timeout::look_at_counted(ctx, state) && !state.local.is_empty() {
+        run_local(ctx, state);
+        publish(ctx, state);
+    }
 }
 
 /// Shows the application what was posted, and tells those who wait for it.
@@ -287,6 +329,7 @@ pub(crate) fn run_one(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
         After::Punt => return submit::punt_back(ctx, state, req),
         After::Retry => return submit::retry(ctx, state, req),
         After::Issue => return submit::start_later(ctx, state, req),
+        After::Expired => return op::timeout::expired(ctx, state, req),
     }
     state.from_worker |= req.from_worker;
     req.from_worker = false;
@@ -349,4 +392,8 @@ pub(crate) fn cancel_all(ctx: &Ctx, state: &mut State) {
     while let Some(req) = state.local.pop().or_else(|| state.drain.pop()) {
         retire(ctx, state, req);
     }
+    while let Some(req) = timeout::take_any(state) {
+        retire(ctx, state, req);
+    }
+    state.timers.clear();
 }

@@ -77,6 +77,11 @@ impl Cq {
         self.tail
     }
 
+    /// The tail that the application can see.
+    pub(crate) fn published(&self) -> u32 {
+        self.published
+    }
+
     /// Whether a CQE can have 32 bytes.
     pub(crate) fn takes_big(&self) -> bool {
         self.mixed || self.big
@@ -116,6 +121,11 @@ impl Cq {
             return Posted::Ring;
         }
         self.keep(rings, cqe, extra)
+    }
+
+    /// Writes a CQE into the ring if that is possible now. Returns whether it was. Context: may sleep.
+    pub(crate) fn post_if_room(&mut self, rings: &Rings, cqe: &Cqe) -> bool {
+        self.overflow.is_empty() && self.place(rings, cqe, [0; 2])
     }
 
     /// Writes a CQE into the ring if there is room.

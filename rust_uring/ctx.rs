@@ -76,6 +76,7 @@ use crate::{
         wait::WaitQueue,
         workqueue, //
     },
+    timeout::Timers,
     wait::Restarts,
     worker::{
         Pool,
@@ -131,6 +132,8 @@ pub(crate) struct State {
     pub(crate) chain: Option<Assembly>,
     /// What waits because of a drain.
     pub(crate) drain: Drain,
+    /// Requests that wait for a time.
+    pub(crate) timers: Timers,
     /// Completions that the last call of a deferring ring has left for the next one.
     pub(crate) backlog: Chain<Request>,
     /// One of the CQEs that were posted since the last look is that of a request that a worker ran.
@@ -293,6 +296,7 @@ impl RingCtx {
             local: Fifo::new(),
             chain: None,
             drain: Drain::new(),
+            timers: Timers::new(),
             backlog: Chain::new(),
             from_worker: false,
             waiters: 0,

@@ -24,6 +24,7 @@ use crate::{
         task,
         uaccess, //
     },
+    time,
     wait::{
         self,
         Restart,
@@ -205,13 +206,6 @@ fn wait_for_events(ctx: &Ctx, call: &Call, submitted: u32, resumed: Option<Resta
     }
 }
 
-/// Nanoseconds of a `struct __kernel_timespec`, as `timespec64_to_ktime()` has it.
-fn nanoseconds(ts: &c::__kernel_timespec) -> i64 {
-    ts.tv_sec
-        .saturating_mul(1_000_000_000)
-        .saturating_add(ts.tv_nsec)
-}
-
 /// What the call wants to wait for. `EINVAL` for a wrong size or flag, `EFAULT`.
 fn wait_arg(ctx: &Ctx, call: &Call) -> Result<WaitFor> {
     let mut what = WaitFor {
@@ -234,7 +228,7 @@ fn wait_arg(ctx: &Ctx, call: &Call) -> Result<WaitFor> {
         what.sigmask = arg.sigmask;
         what.sigmask_size = arg.sigmask_sz as usize;
         if arg.flags & c::IORING_REG_WAIT_TS != 0 {
-            what.timeout = Some(nanoseconds(&arg.ts));
+            what.timeout = Some(time::nanoseconds(&arg.ts));
         }
         return Ok(what);
     }
@@ -246,12 +240,7 @@ fn wait_arg(ctx: &Ctx, call: &Call) -> Result<WaitFor> {
     what.sigmask = arg.sigmask;
     what.sigmask_size = arg.sigmask_sz as usize;
     if arg.ts != 0 {
-        let mut ts: c::__kernel_timespec = uaccess::read(arg.ts)?;
-        if task::in_compat_syscall() {
-            // A 32-bit program may leave the upper half of the field unset.
-            ts.tv_nsec &= 0xffff_ffff;
-        }
-        what.timeout = Some(nanoseconds(&ts));
+        what.timeout = Some(time::nanoseconds(&time::read(arg.ts)?));
     }
     Ok(what)
 }

@@ -9,7 +9,10 @@
 #![forbid(unsafe_code)]
 
 use crate::{
-    abi::sqe,
+    abi::{
+        op,
+        sqe, //
+    },
     complete,
     ctx::{
         Ctx,
@@ -29,13 +32,22 @@ use crate::{
             Chain,
             Fifo, //
         },
-        task, //
+        task,
+        timer::When, //
+    },
+    timeout::{
+        self,
+        Armed, //
     }, //
 };
 use kernel::{
     cred::Credential,
     prelude::*,
-    sync::aref::ARef,
+    sync::{
+        aref::ARef,
+        atomic::Relaxed,
+        Arc, //
+    },
     task::Task, //
 };
 
@@ -53,6 +65,8 @@ pub(crate) struct Tie {
     pub(crate) drain: bool,
     /// It waited so, and nothing runs beside it.
     pub(crate) alone: bool,
+    /// Its timeout, which is taken out of the chain when it is issued.
+    limit: Option<Arc<Armed>>,
 }
 
 impl Tie {
@@ -72,6 +86,7 @@ impl Tie {
                 pool,
                 drain: false,
                 alone: false,
+                limit: None,
             },
             GFP_KERNEL_ACCOUNT,
         )?)
@@ -88,6 +103,19 @@ impl Tie {
 pub(crate) struct Assembly {
     pub(crate) head: ReqBox,
     rest: Fifo<Request>,
+}
+
+impl Assembly {
+    /// The request that was added last.
+    fn last(&self) -> &Request {
+        self.rest.last().unwrap_or(&self.head)
+    }
+}
+
+/// Whether the SQE that is being looked at can be the timeout of the one before it.
+pub(crate) fn can_be_timed(state: &State) -> bool {
+    let last = state.chain.as_ref().map(|chain| chain.last().opcode);
+    last.is_some_and(|opcode| opcode != op::LINK_TIMEOUT)
 }
 
 /// Whether a request cannot simply be issued: it is part of a chain, or has to do with a drain.
@@ -182,6 +210,58 @@ fn queue(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     }
 }
 
+/// A request is about to be issued: if there is a timeout for it in its chain that gets its own place now.
+/// The caller lets the time run afterwards, if the request is not over by then.
+#[inline]
+pub(crate) fn limit(ctx: &Ctx, state: &mut State, req: &mut Request) -> Option<(Arc<Armed>, When)> {
+    let tie = req.tie.as_deref_mut()?;
+    let is_limit = |next: &Request| matches!(next.op, Op::LinkTimeout(_));
+    if !tie.links.iter().next().is_some_and(is_limit) {
+        return None;
+    }
+    let mut next = tie.links.pop()?;
+    let Op::LinkTimeout(timeout) = &mut next.op else {
+        return None;
+    };
+    timeout.of = req.cqe.user_data;
+    let (armed, when) = (timeout.armed.clone(), timeout.when);
+    match timeout::arm_linked(state, next, &armed) {
+        Ok(()) => {
+            tie.limit = Some(armed.clone());
+            Some((armed, when))
+        }
+        Err(mut next) => {
+            next.set_result(ENOMEM.to_errno(), 0);
+            complete::finish_soon(ctx, state, next);
+            None
+        }
+    }
+}
+
+/// The request of a timeout is done: the timeout is, too.
+fn end_limit(ctx: &Ctx, state: &mut State, tie: &mut Tie) {
+    let mut over = None;
+    if let Some(armed) = tie.limit.take() {
+        over = armed.timer.take();
+        if over.is_some() {
+            timeout::forget(state, &armed);
+        } else {
+            // Its time has come just now: it finds nobody any more.
+            armed.alone.store(true, Relaxed);
+        }
+    } else {
+        // The request was not issued.
+        let next = tie.links.iter().next();
+        if next.is_some_and(|next| next.opcode == op::LINK_TIMEOUT && !next.failed) {
+            over = tie.links.pop();
+        }
+    }
+    if let Some(mut over) = over {
+        over.set_result(ECANCELED.to_errno(), 0);
+        complete::finish_soon(ctx, state, over);
+    }
+}
+
 /// A request with a tie is done.
 #[cold]
 pub(crate) fn completed(ctx: &Ctx, state: &mut State, req: &Request, mut tie: KBox<Tie>) {
@@ -190,6 +270,7 @@ pub(crate) fn completed(ctx: &Ctx, state: &mut State, req: &Request, mut tie: KB
     }
     tie.drain = false;
     tie.alone = false;
+    end_limit(ctx, state, &mut tie);
     let broken = req.failed && req.sqe_flags & sqe::IO_HARDLINK == 0;
     if broken || ctx.is_dying() {
         let links = core::mem::replace(&mut tie.links, Chain::new());

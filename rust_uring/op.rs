@@ -7,10 +7,12 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod cancel;
 pub(crate) mod nop;
 pub(crate) mod open;
 pub(crate) mod rw;
 pub(crate) mod sync;
+pub(crate) mod timeout;
 
 use crate::{
     abi::{
@@ -57,6 +59,14 @@ pub(crate) enum Op {
     Statx(KBox<open::Statx>),
     /// What is about descriptors and slots
     Descriptor(open::Descriptor),
+    /// `TIMEOUT`
+    Timeout(timeout::Timeout),
+    /// `LINK_TIMEOUT`
+    LinkTimeout(timeout::Timeout),
+    /// `TIMEOUT_REMOVE`
+    TimeoutChange(timeout::Change),
+    /// `ASYNC_CANCEL`
+    Cancel(cancel::Cancel),
 }
 
 /// What became of a request that was tried.
@@ -173,6 +183,13 @@ pub(crate) const fn info(opcode: u8) -> Option<OpInfo> {
             ..PLAIN
         }),
         abi::op::OPENAT | abi::op::OPENAT2 | abi::op::STATX => Some(PLAIN),
+        abi::op::TIMEOUT
+        | abi::op::TIMEOUT_REMOVE
+        | abi::op::LINK_TIMEOUT
+        | abi::op::ASYNC_CANCEL => Some(OpInfo {
+            stays: true,
+            ..PLAIN
+        }),
         _ => None,
     }
 }
@@ -200,6 +217,10 @@ pub(crate) const fn name(opcode: u8) -> &'static str {
         abi::op::CLOSE => "CLOSE",
         abi::op::STATX => "STATX",
         abi::op::FILES_UPDATE => "FILES_UPDATE",
+        abi::op::TIMEOUT => "TIMEOUT",
+        abi::op::TIMEOUT_REMOVE => "TIMEOUT_REMOVE",
+        abi::op::LINK_TIMEOUT => "LINK_TIMEOUT",
+        abi::op::ASYNC_CANCEL => "ASYNC_CANCEL",
         abi::op::FIXED_FD_INSTALL => "FIXED_FD_INSTALL",
         _ => "INVALID",
     }
@@ -207,7 +228,7 @@ pub(crate) const fn name(opcode: u8) -> &'static str {
 
 /// Checks an SQE and keeps what it says. `EINVAL` and what else the opcode's own file tells.
 #[inline]
-pub(crate) fn prep(state: &State, req: &mut Request, sqe: &Sqe) -> Result<Op> {
+pub(crate) fn prep(state: &mut State, req: &mut Request, sqe: &Sqe) -> Result<Op> {
     let fixed = sqe.flags & abi::sqe::FIXED_FILE != 0;
     match sqe.opcode {
         abi::op::NOP | abi::op::NOP128 => Ok(Op::Nop(nop::prep(state, sqe)?)),
@@ -224,6 +245,9 @@ pub(crate) fn prep(state: &State, req: &mut Request, sqe: &Sqe) -> Result<Op> {
         abi::op::CLOSE | abi::op::FIXED_FD_INSTALL | abi::op::FILES_UPDATE => {
             open::prep_descriptor(req, sqe, fixed)
         }
+        abi::op::TIMEOUT | abi::op::LINK_TIMEOUT => timeout::prep(state, sqe),
+        abi::op::TIMEOUT_REMOVE => timeout::prep_change(sqe),
+        abi::op::ASYNC_CANCEL => cancel::prep(sqe),
         _ => Ok(Op::Sync(sync::prep(sqe)?)),
     }
 }
@@ -240,7 +264,10 @@ pub(crate) fn issue(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
         Op::Open(_) => open::issue_open(ctx, state, req),
         Op::Statx(_) => Issued::Block(req),
         Op::Descriptor(what) => open::issue_descriptor(ctx, state, *what, req),
-        Op::Message | Op::Idle => Issued::Done(req),
+        Op::Timeout(_) => timeout::issue(state, req),
+        Op::TimeoutChange(change) => timeout::issue_change(ctx, state, *change, req),
+        Op::Cancel(what) => cancel::issue(ctx, state, *what, req),
+        Op::LinkTimeout(_) | Op::Message | Op::Idle => Issued::Done(req),
     }
 }
 
@@ -276,6 +303,8 @@ pub(crate) fn is_independent(req: &Request) -> bool {
     }
     match &req.op {
         Op::Nop(nop) => nop.is_independent(),
+        Op::Cancel(what) => what.is_independent(),
+        Op::Timeout(_) | Op::LinkTimeout(_) | Op::TimeoutChange(_) => true,
         Op::Message | Op::Idle => true,
         _ => false,
     }
@@ -283,9 +312,11 @@ pub(crate) fn is_independent(req: &Request) -> bool {
 
 /// What can only be done with the ring's state, of a request that a worker is to run.
 #[cold]
-pub(crate) fn before_worker(state: &mut State, req: &mut Request) {
-    if let Op::Nop(nop) = req.op {
-        nop::run(state, nop, req);
+pub(crate) fn before_worker(ctx: &Ctx, state: &mut State, req: &mut Request) {
+    match req.op {
+        Op::Nop(nop) => nop::run(state, nop, req),
+        Op::Cancel(what) => cancel::run(ctx, state, what, req),
+        _ => {}
     }
 }
 
@@ -315,6 +346,7 @@ pub(crate) fn run_blocking(mut req: ReqBox) -> Run {
         Op::Sync(_) => sync::run(req),
         Op::Open(_) | Op::Statx(_) => open::run(req),
         Op::Descriptor(what) => open::run_descriptor(*what, req),
-        Op::Nop(_) | Op::Message | Op::Idle => Run::Done(req),
+        Op::Nop(_) | Op::Cancel(_) | Op::Message | Op::Idle => Run::Done(req),
+        Op::Timeout(_) | Op::LinkTimeout(_) | Op::TimeoutChange(_) => Run::Done(req),
     }
 }

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cancel;
 mod msg;
 mod probe;
 mod query;
@@ -84,6 +85,10 @@ pub(crate) fn register(ctx: &Ctx, call: &Call) -> Result<i32> {
     if call.opcode == reg::CLONE_BUFFERS {
         drop(guard);
         return rsrc::clone_buffers(ctx, call.array(1)?);
+    }
+    if call.opcode == reg::SYNC_CANCEL {
+        drop(guard);
+        return cancel::sync_cancel(ctx, call.array(1)?);
     }
     handle(ctx, &mut guard, call)
 }

@@ -70,6 +70,8 @@ pub(crate) enum After {
     Retry,
     /// What had to be done before it is done: it is to be issued for the first time.
     Issue,
+    /// The time that it waited for has come.
+    Expired,
 }
 
 /// What one SQE asked for.

@@ -9,6 +9,7 @@
 
 mod abi;
 mod buffers;
+mod cancel;
 mod complete;
 mod cq;
 mod ctx;
@@ -32,6 +33,8 @@ mod rsrc;
 mod setup;
 mod submit;
 mod sys;
+mod time;
+mod timeout;
 mod wait;
 mod worker;
 

@@ -146,12 +146,17 @@ pub(crate) fn start(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     if let Err(err) = assign(state, &mut req) {
         return fail(ctx, state, req, err);
     }
+    let limit = link::limit(ctx, state, &mut req);
     let forced = req.sqe_flags & abi::sqe::ASYNC != 0;
     if forced && op::info(req.opcode).is_some_and(|info| !info.stays) {
-        op::before_worker(state, &mut req);
-        return punt(ctx, state, req);
+        op::before_worker(ctx, state, &mut req);
+        punt(ctx, state, req);
+    } else {
+        issue(ctx, state, req);
     }
-    issue(ctx, state, req);
+    if let Some((limit, when)) = limit {
+        limit.timer.start(when);
+    }
 }
 
 /// Issues a request for the first time that had to wait for others: here, if it is of this process or
@@ -174,9 +179,13 @@ pub(crate) fn start_later(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
         req.creds = creds;
     }
     req.pool = pool;
+    let limit = link::limit(ctx, state, &mut req);
     // The worker finds the file.
     req.after = After::Issue;
     punt_back(ctx, state, req);
+    if let Some((limit, when)) = limit {
+        limit.timer.start(when);
+    }
 }
 
 /// What [`start`] would have done before the request is issued, by a worker. `EBADF`, `EFAULT`.
@@ -187,7 +196,7 @@ pub(crate) fn assign_in_worker(req: &mut Request) -> Result {
     let ctx = req.ctx.clone();
     let mut state = ctx.state.lock();
     assign(&mut state, req)?;
-    op::before_worker(&mut state, req);
+    op::before_worker(&ctx, &mut state, req);
     Ok(())
 }
 

@@ -13,6 +13,7 @@ use crate::{
     complete,
     ctx::{
         Ctx,
+        State,
         CHECK_LOST,
         CHECK_OVERFLOW,
         WAIT_NR_NONE, //
@@ -311,6 +312,46 @@ fn sleep(ctx: &Ctx, what: &WaitFor, turn: &Turn, deadline: Option<Deadline>) -> 
         ctx.cq_wait.sleep(&filter, ready, deadline)
     };
     (awake.get(), timed_out)
+}
+
+/// How long to sleep at most before looking again at what may have changed unnoticed. Nanoseconds.
+const GLANCE: i64 = 20_000_000;
+
+/// Waits until `done` has a result: it is asked with the lock held, at first and after whatever completes.
+///
+/// `ETIME`, `EINTR`. Context: may sleep.
+pub(crate) fn until(
+    ctx: &Ctx,
+    deadline: Option<Deadline>,
+    mut done: impl FnMut(&mut State) -> Option<Result<i32>>,
+) -> Result<i32> {
+    let _waiter = Waiter::new(ctx);
+    let clock = Clock::Monotonic;
+    loop {
+        {
+            let mut state = ctx.state.lock();
+            if ctx.may_run() {
+                complete::run(ctx, &mut state, complete::BATCH);
+            }
+            let result = done(&mut state);
+            complete::settle(ctx, &mut state);
+            if let Some(result) = result {
+                return result;
+            }
+        }
+        if task::sigpending() || task::notify_signal() {
+            return Err(EINTR);
+        }
+        let now = clock.now();
+        let at = now.saturating_add(GLANCE);
+        if deadline.is_some_and(|deadline| deadline.at <= now) {
+            return Err(ETIME);
+        }
+        let at = deadline.map_or(at, |deadline| deadline.at.min(at));
+        let ready = || ctx.has_completions() || task::sigpending();
+        ctx.cq_wait
+            .sleep(&|| true, ready, Some(Deadline { clock, at }));
+    }
 }
 
 /// One call that went back to user space for a moment.

@@ -19,6 +19,10 @@ pub(crate) use pools::{
 };
 
 use crate::{
+    cancel::{
+        file_key,
+        Match, //
+    },
     complete,
     ctx::{
         Ctx,
@@ -93,6 +97,17 @@ pub(crate) enum Class {
     Bounded = 0,
     /// May wait for ever.
     Unbounded = 1,
+}
+
+/// What a look for requests to be cancelled finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// None.
+    Nothing,
+    /// They had not begun.
+    Waiting,
+    /// At least one of them runs.
+    Running,
 }
 
 /// The work of one class.
@@ -181,6 +196,10 @@ pub(crate) struct Worker {
 struct Running {
     /// The request's ring, as a number; 0 if there is none.
     ring: usize,
+    /// What tells the request from others.
+    user_data: u64,
+    opcode: u8,
+    file: usize,
     /// The request is to end as soon as it can.
     cancelled: bool,
 }
@@ -376,6 +395,14 @@ impl Pool {
         }
         worker.idle.store(req.is_none(), Relaxed);
         let req = req?;
+        // Who looks for it to cancel it finds it here or there.
+        *worker.running.lock() = Running {
+            ring: ring_key(&req.ctx),
+            user_data: req.cqe.user_data,
+            opcode: req.opcode,
+            file: req.file.get().map_or(0, file_key),
+            cancelled: false,
+        };
         if let Some(key) = req.hash_key() {
             // Without memory for the mark writes to one file may run at the same time, which is
             // slow and not wrong.
@@ -384,12 +411,15 @@ impl Pool {
         Some((req, !queue.waiting.is_empty()))
     }
 
-    /// Takes back what a thread of ours could not finish. Its thread comes for it again.
-    fn requeue(&self, req: ReqBox) {
+    /// Takes back what a thread of ours could not finish, unless it is cancelled. Its thread comes for it
+    /// again.
+    fn requeue(&self, worker: &Worker, req: ReqBox) {
         let mut queues = self.queues.lock();
         let closed = queues.closed;
+        // Who looks for it finds it here or there.
+        let ends = worker.over() || closed;
         match queues.classes.get_mut(req.class() as usize) {
-            Some(queue) if !closed => queue.waiting.push(req),
+            Some(queue) if !ends => queue.waiting.push(req),
             _ => {
                 drop(queues);
                 cancelled(req);
@@ -404,6 +434,42 @@ impl Pool {
         if let Some(at) = at {
             let _ = queues.busy_inodes.remove(at);
         }
+    }
+
+    /// Ends what `what` means of the requests that `ctx` has here: what waits is taken out, what runs is
+    /// interrupted. Natively what waits is looked at first, and that is enough if only one is meant.
+    pub(crate) fn cancel(&self, ctx: &Ctx, what: &Match) -> Found {
+        let key = ring_key(ctx);
+        let mut found = Found::Nothing;
+        loop {
+            let req = {
+                let mut queues = self.queues.lock();
+                let wanted = |req: &Request| ring_key(&req.ctx) == key && what.fits_request(req);
+                queues
+                    .classes
+                    .iter_mut()
+                    .find_map(|q| q.waiting.take_first(wanted))
+            };
+            let Some(req) = req else { break };
+            found = Found::Waiting;
+            cancelled(req);
+            if !what.all {
+                return found;
+            }
+        }
+        for thread in self.threads.lock().list.iter() {
+            let worker = thread.job();
+            let mut current = worker.running.lock();
+            if current.ring == key && what.fits(current.user_data, current.opcode, current.file) {
+                current.cancelled = true;
+                user_worker::interrupt(&worker.task);
+                found = Found::Running;
+                if !what.all {
+                    break;
+                }
+            }
+        }
+        found
     }
 
     /// Ends everything that `ctx` has here: what waits is taken out, what runs is interrupted.
@@ -558,16 +624,14 @@ fn cancelled(mut req: ReqBox) {
 }
 
 impl Worker {
+    /// Runs a request that [`Pool::next`] gave us.
     fn run(&self, mut req: ReqBox) {
         let ctx = req.ctx.clone();
         self.worked.store(true, Relaxed);
-        *self.running.lock() = Running {
-            ring: ring_key(&ctx),
-            cancelled: false,
-        };
         let key = req.hash_key();
         req.from_worker = true;
         if ctx.is_dying() {
+            self.over();
             cancelled(req);
         } else {
             if ctx.polls() {
@@ -575,29 +639,36 @@ impl Worker {
             }
             match op::run_blocking(req) {
                 Run::Done(mut req) => {
+                    self.over();
                     req.after = After::Complete;
                     complete::push(&ctx, req, false);
                 }
-                Run::Block(req) if self.running.lock().cancelled => cancelled(req),
                 // The process is stopped, or the device has no room for a polled request.
                 Run::Block(req) => {
                     task::cond_resched();
-                    self.pool.requeue(req);
+                    self.pool.requeue(self, req);
                 }
                 Run::Polled(polled) => {
+                    self.over();
                     ctx.state.lock().poll_list.add(polled);
                     iopoll::started_by_worker(&ctx);
                 }
-                Run::Gone => {}
+                Run::Gone => {
+                    self.over();
+                }
             }
         }
-        *self.running.lock() = Running::default();
         user_worker::forget_interrupt();
         if let Some(key) = key {
             self.pool.release(key);
             // Somebody may have been waiting for this file.
             self.pool.wake_idle(self.class);
         }
+    }
+
+    /// The request is over: it cannot be interrupted any more. Returns whether it was.
+    fn over(&self) -> bool {
+        core::mem::take(&mut *self.running.lock()).cancelled
     }
 }
 

@@ -32,7 +32,7 @@ static int probe(struct ring *r, struct probe *p, unsigned int nr)
 	return ring_register(r, IORING_REGISTER_PROBE, p, nr);
 }
 
-/* The result of an SQE that is all zeroes but for opcode and descriptor. */
+/* The result of an SQE that is all zeroes but for opcode and descriptor, and the user data: 0 is nobody's. */
 static int try_opcode(struct ring *r, unsigned int opcode)
 {
 	struct io_uring_sqe *sqe = ring_sqe(r);
@@ -40,6 +40,7 @@ static int try_opcode(struct ring *r, unsigned int opcode)
 
 	sqe->opcode = opcode;
 	sqe->fd = -1;
+	sqe->user_data = 1;
 	if (ring_submit(r, 1) != 1 || !ring_cqe(r, &cqe))
 		return -1000;
 	return cqe.res;

@@ -39,6 +39,7 @@ static bool on_this_device(unsigned int opcode)
 	case IORING_REGISTER_RESIZE_RINGS:
 	case IORING_REGISTER_MEM_REGION:
 	case IORING_REGISTER_QUERY:
+	case IORING_REGISTER_SYNC_CANCEL:
 		return true;
 	}
 	return false;

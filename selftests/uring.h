@@ -130,6 +130,10 @@ static __maybe_unused bool device_has_op(unsigned int opcode)
 	case IORING_OP_WRITE_FIXED:
 	case IORING_OP_SYNC_FILE_RANGE:
 	case IORING_OP_FALLOCATE:
+	case IORING_OP_TIMEOUT:
+	case IORING_OP_TIMEOUT_REMOVE:
+	case IORING_OP_ASYNC_CANCEL:
+	case IORING_OP_LINK_TIMEOUT:
 	case IORING_OP_OPENAT:
 	case IORING_OP_CLOSE:
 	case IORING_OP_FILES_UPDATE:

@@ -225,6 +225,15 @@ impl<T> Fifo<T> {
         self.chain
     }
 
+    /// The value at the end.
+    pub(crate) fn last(&self) -> Option<&T> {
+        if self.is_empty() {
+            return None;
+        }
+        // SAFETY: The list is not empty, so `last` is a box of the list, which is borrowed.
+        Some(unsafe { &(*self.last).value })
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.len

@@ -14,17 +14,19 @@ use kernel::{
     task::Task, //
 };
 
-/// The clocks that a wait can be measured with.
+/// The clocks that a time can be measured with.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Clock {
     /// `CLOCK_MONOTONIC`
     Monotonic,
     /// `CLOCK_BOOTTIME`
     Boottime,
+    /// `CLOCK_REALTIME`
+    Realtime,
 }
 
 impl Clock {
-    /// The clock of this number, if it is one of the two.
+    /// The clock of this number, if it is one that waits for CQEs can be measured with.
     pub(crate) fn from_user(id: u32) -> Option<Self> {
         match id {
             bindings::CLOCK_MONOTONIC => Some(Self::Monotonic),
@@ -33,11 +35,12 @@ impl Clock {
         }
     }
 
-    fn id(self) -> c_int {
-        // CAST: Both numbers are small.
+    pub(super) fn id(self) -> c_int {
+        // CAST: The numbers are small.
         match self {
             Self::Monotonic => bindings::CLOCK_MONOTONIC as c_int,
             Self::Boottime => bindings::CLOCK_BOOTTIME as c_int,
+            Self::Realtime => bindings::CLOCK_REALTIME as c_int,
         }
     }
 

@@ -45,6 +45,7 @@ pod!(
     crate::abi::Sqe,
     c::__kernel_timespec,
     c::io_uring_clock_register,
+    c::io_uring_sync_cancel_reg,
     c::io_uring_clone_buffers,
     c::io_uring_getevents_arg,
     c::io_uring_mem_region_reg,
