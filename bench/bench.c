@@ -3,12 +3,12 @@
  * Measures the device beside native io_uring: each row on both, in turn, a
  * number of times.
  *
- *   bench [-m count|time|scale] [-r REPEATS] [-t TIME] [-d FOLDER] [-o CSV] [-p] [-l] [ROW...]
+ *   bench [-m count|time|scale] [-r REPEATS] [-t TIME] [-d FOLDER] [-o CSV] [-p SIDE] [-l] [ROW...]
  *
  * The clock is CLOCK_MONOTONIC: nanoseconds, or instructions in a guest that
  * counts them. Each measurement takes about TIME of these. FOLDER has the files
  * that rows are about; what is not there is shown as that. ROWs are parts of
- * names. -p marks what is measured for bench/profile.c.
+ * names. -p device|native marks what is measured there for bench/profile.c.
  */
 #include "bench.h"
 #include <err.h>
@@ -28,7 +28,7 @@ static unsigned int kind = COUNT;
 static const char *kind_name = "count";
 static unsigned int repeats = 5;
 static unsigned long target = 1000000;
-static bool marks;
+static const char *marked;
 static FILE *csv;
 
 /* Allocations, everywhere on this machine: a request may be done by another thread. */
@@ -107,6 +107,13 @@ static double count_allocations(struct job *j, unsigned long n)
 	return (double)best / n;
 }
 
+static const char *backend_name(const struct row *row, enum backend backend)
+{
+	if (row->what & CONTROL)
+		return "control";
+	return backend == DEVICE ? "device" : "native";
+}
+
 /* Nothing to the machine; bench/profile.c counts what is between the two. */
 static void mark(bool begin)
 {
@@ -159,20 +166,29 @@ static double measure(struct job *j, unsigned long n)
 		usleep(SETTLE);
 		idle = now_ns(idle_clock);
 	}
-	if (marks)
-		mark(true);
 	begin = now_ns(CLOCK_MONOTONIC);
 	j->row->turns(j, n);
 	if (lasting)
 		usleep(SETTLE);
 	end = now_ns(CLOCK_MONOTONIC);
-	if (marks)
-		mark(false);
 	if (lasting) {
 		begin += now_ns(idle_clock) - idle;
 		stop_idler();
 	}
 	return end - begin;
+}
+
+static double measure_marked(struct job *j, unsigned long n)
+{
+	bool wanted = marked && !strcmp(marked, backend_name(j->row, j->backend));
+	double took;
+
+	if (wanted)
+		mark(true);
+	took = measure(j, n);
+	if (wanted)
+		mark(false);
+	return took;
 }
 
 /* How many turns take about as long as was asked for. */
@@ -208,13 +224,6 @@ static void stop(struct job *j)
 {
 	if (j->row->stop)
 		j->row->stop(j);
-}
-
-static const char *backend_name(const struct row *row, enum backend backend)
-{
-	if (row->what & CONTROL)
-		return "control";
-	return backend == DEVICE ? "device" : "native";
 }
 
 static void report(const struct job *j, unsigned int repeat, double requests, double took,
@@ -273,7 +282,7 @@ static void run_row(const struct row *row)
 	for (i = 0; i < repeats; i++)
 		for (b = first; b <= NATIVE; b++)
 			if (there[b])
-				took[b][i] = measure(&jobs[b], n);
+				took[b][i] = measure_marked(&jobs[b], n);
 	for (b = first; b <= NATIVE; b++) {
 		struct job *j = &jobs[b];
 
@@ -320,7 +329,7 @@ int main(int argc, char **argv)
 	int opt;
 
 	csv = fopen("/dev/null", "w");
-	while ((opt = getopt(argc, argv, "m:r:t:d:o:pl")) != -1) {
+	while ((opt = getopt(argc, argv, "m:r:t:d:o:p:l")) != -1) {
 		switch (opt) {
 		case 'm':
 			kind_name = optarg;
@@ -340,7 +349,7 @@ int main(int argc, char **argv)
 			csv = fopen(optarg, "w");
 			break;
 		case 'p':
-			marks = true;
+			marked = optarg;
 			break;
 		case 'l':
 			list = true;

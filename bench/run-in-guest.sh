@@ -6,7 +6,8 @@
 #
 # Makes the files that the rows are about: a tmpfs, an ext4 on a null_blk that
 # keeps its data, and two null_blks that keep nothing, one of them with queues
-# that are polled.
+# that are polled. With SYMBOLS=FOLDER in the environment where the kernel's and
+# the module's functions lie is left there.
 
 set -e
 KO=$1 BENCH=$2
@@ -41,6 +42,10 @@ clean_up() {
 
 insmod "$KO" mode=0666
 trap clean_up EXIT
+if [ -n "${SYMBOLS:-}" ]; then
+	cat /proc/kallsyms >"$SYMBOLS/kallsyms"
+	cat /sys/module/rust_uring/sections/.text >"$SYMBOLS/text"
+fi
 modprobe -q null_blk nr_devices=0
 modprobe -q ext4
 mountpoint -q /sys/kernel/config || mount -t configfs configfs /sys/kernel/config
