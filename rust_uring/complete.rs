@@ -54,8 +54,8 @@ use kernel::{
 };
 
 /// Writes one CQE, or keeps or loses it. Not visible before [`publish`].
-#[inline]
-pub(crate) fn post(ctx: &Ctx, state: &mut State, cqe: &Cqe, extra: [u64; 2]) -> Posted {
+#[inline(always)]
+pub(crate) fn post(ctx: &Ctx, state: &mut State, cqe: &Cqe, extra: &[u64; 2]) -> Posted {
     let rings = &state.rings;
     let posted = state.cq.post(rings, cqe, extra);
     if posted == Posted::Ring {
@@ -94,11 +94,11 @@ fn overflowed(ctx: &Ctx, state: &mut State, cqe: &Cqe, posted: Posted) {
 }
 
 /// A request is done: its CQE is written and it goes back to the cache.
-#[inline]
+#[inline(always)]
 pub(crate) fn finish(ctx: &Ctx, state: &mut State, req: ReqBox) {
     // A failure is always told.
     if !req.skip || req.failed {
-        post(ctx, state, &req.cqe, req.extra);
+        post(ctx, state, &req.cqe, &req.extra);
         if matches!(req.op, Op::Timeout(_)) {
             state.timers.posted();
         }
@@ -121,14 +121,23 @@ pub(crate) fn finish_soon(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
 #[cold]
 pub(crate) fn finish_cancelled(ctx: &Ctx, state: &mut State, req: ReqBox) {
     if !req.skip {
-        post(ctx, state, &req.cqe, req.extra);
+        post(ctx, state, &req.cqe, &req.extra);
     }
     retire(ctx, state, req);
 }
 
 /// Gives back what a request holds, and the request itself.
-#[inline]
-fn retire(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+#[inline(always)]
+fn retire(ctx: &Ctx, state: &mut State, req: ReqBox) {
+    if req.holds_nothing() {
+        state.cache.put(req);
+    } else {
+        retire_full(ctx, state, req);
+    }
+}
+
+#[inline(never)]
+fn retire_full(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     if matches!(req.op, Op::Message) {
         // Its sender made it; the cache does not count it.
         ctx.messages.fetch_sub(1, Relaxed);
@@ -215,7 +224,7 @@ pub(crate) fn wake_pollers(ctx: &Ctx) {
 
 /// Posts a CQE that belongs to no request, and publishes it. Returns where it went.
 pub(crate) fn post_alone(ctx: &Ctx, state: &mut State, cqe: &Cqe) -> Posted {
-    let posted = post(ctx, state, cqe, [0; 2]);
+    let posted = post(ctx, state, cqe, &[0; 2]);
     publish(ctx, state);
     posted
 }

@@ -48,7 +48,8 @@ pub(crate) struct Cq {
     tail: u32,
     /// What was published last.
     published: u32,
-    /// CQEs that can be written before the application's head has to be looked at again.
+    /// CQEs that can be written before anything has to be looked at: the application's head, the
+    /// overflow list, the size of the CQE. In rings with CQEs of 32 bytes always 0.
     room: u32,
     /// CQEs of two sizes.
     mixed: bool,
@@ -115,8 +116,19 @@ impl Cq {
     ///
     /// While there is something on the overflow list, everything goes there: the order of CQEs is
     /// part of the interface. Context: may sleep.
-    #[inline]
-    pub(crate) fn post(&mut self, rings: &Rings, cqe: &Cqe, extra: [u64; 2]) -> Posted {
+    #[inline(always)]
+    pub(crate) fn post(&mut self, rings: &Rings, cqe: &Cqe, extra: &[u64; 2]) -> Posted {
+        if self.room == 0 {
+            return self.post_with_care(rings, cqe, extra);
+        }
+        rings.write_cqe(self.tail, cqe);
+        self.tail = self.tail.wrapping_add(1);
+        self.room = self.room.wrapping_sub(1);
+        Posted::Ring
+    }
+
+    #[inline(never)]
+    fn post_with_care(&mut self, rings: &Rings, cqe: &Cqe, extra: &[u64; 2]) -> Posted {
         if self.overflow.is_empty() && self.place(rings, cqe, extra) {
             return Posted::Ring;
         }
@@ -125,51 +137,52 @@ impl Cq {
 
     /// Writes a CQE into the ring if that is possible now. Returns whether it was. Context: may sleep.
     pub(crate) fn post_if_room(&mut self, rings: &Rings, cqe: &Cqe) -> bool {
-        self.overflow.is_empty() && self.place(rings, cqe, [0; 2])
+        self.overflow.is_empty() && self.place(rings, cqe, &[0; 2])
     }
 
-    /// Writes a CQE into the ring if there is room.
-    #[inline]
-    fn place(&mut self, rings: &Rings, cqe: &Cqe, extra: [u64; 2]) -> bool {
+    /// Writes a CQE of any size into the ring if there is room.
+    fn place(&mut self, rings: &Rings, cqe: &Cqe, extra: &[u64; 2]) -> bool {
         let two_slots = self.mixed && cqe.flags & abi::cqe::BIG != 0;
         let need = 1 + u32::from(two_slots);
-        if (self.room < need || two_slots) && !self.make_room(rings, need) {
+        let Some(room) = self.make_room(rings, need) else {
             return false;
-        }
+        };
         rings.write_cqe(self.tail, cqe);
         if two_slots || self.big {
             rings.write_cqe_extra(self.tail, extra);
         }
         self.tail = self.tail.wrapping_add(need);
-        self.room -= need;
+        if !self.takes_big() {
+            self.room = room.wrapping_sub(need);
+        }
         true
     }
 
-    /// Looks how far the application has got. Returns whether `need` slots are free, and if two are
-    /// asked for, that they follow each other: the last slot of the ring gets a filler otherwise.
-    fn make_room(&mut self, rings: &Rings, need: u32) -> bool {
+    /// Looks how far the application has got. Returns the number of free slots if there are `need`, and
+    /// if two are asked for, these follow each other: the last slot of the ring gets a filler otherwise.
+    fn make_room(&mut self, rings: &Rings, need: u32) -> Option<u32> {
         let queued = cq_queued(self.tail, rings.cq_head().load(), rings.cq_entries);
-        self.room = rings.cq_entries - queued;
+        let mut room = rings.cq_entries.wrapping_sub(queued);
         let slot = self.tail & rings.cq_entries.wrapping_sub(1);
-        if need == 2 && slot.wrapping_add(1) == rings.cq_entries {
-            if self.room == 0 {
-                return false;
-            }
+        if need == 2 && slot.wrapping_add(1) == rings.cq_entries && room != 0 {
             let filler = Cqe {
                 flags: abi::cqe::SKIP,
                 ..Cqe::default()
             };
             rings.write_cqe(self.tail, &filler);
             self.tail = self.tail.wrapping_add(1);
-            self.room -= 1;
+            room = room.wrapping_sub(1);
         }
-        self.room >= need
+        (room >= need).then_some(room)
     }
 
     /// Puts a CQE on the overflow list.
     #[cold]
-    fn keep(&mut self, rings: &Rings, cqe: &Cqe, extra: [u64; 2]) -> Posted {
-        let entry = Overflow { cqe: *cqe, extra };
+    fn keep(&mut self, rings: &Rings, cqe: &Cqe, extra: &[u64; 2]) -> Posted {
+        let entry = Overflow {
+            cqe: *cqe,
+            extra: *extra,
+        };
         let entry = if self.overflow.len() < self.limit {
             Linked::new(entry, GFP_KERNEL_ACCOUNT)
         } else {
@@ -197,7 +210,7 @@ impl Cq {
         loop {
             let first = self.overflow.iter().next().map(|o| (o.cqe, o.extra));
             let Some((cqe, extra)) = first else { break };
-            if !self.place(rings, &cqe, extra) {
+            if !self.place(rings, &cqe, &extra) {
                 return false;
             }
             drop(self.overflow.pop());

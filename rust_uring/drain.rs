@@ -58,6 +58,12 @@ impl Drain {
         self.active
     }
 
+    /// Whether whatever is submitted next has to wait, because of a drain within a chain.
+    #[inline]
+    pub(crate) fn concerns_next(&self) -> bool {
+        self.next
+    }
+
     /// A request that ran alone is done.
     pub(crate) fn alone_done(&mut self) {
         self.alone_done = true;

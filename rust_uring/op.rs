@@ -126,8 +126,23 @@ pub(crate) struct OpInfo {
     pub(crate) stays: bool,
 }
 
-/// The table. `None` for opcodes that the module does not have (yet).
-pub(crate) const fn info(opcode: u8) -> Option<OpInfo> {
+/// What is known about an opcode. `None` for those that the module does not have (yet).
+#[inline(always)]
+pub(crate) fn info(opcode: u8) -> Option<&'static OpInfo> {
+    static TABLE: [Option<OpInfo>; abi::op::LAST as usize] = {
+        let mut table = [None; abi::op::LAST as usize];
+        let mut opcode = 0;
+        while opcode < table.len() {
+            // CAST: It is one of 256 numbers.
+            table[opcode] = describe(opcode as u8);
+            opcode += 1;
+        }
+        table
+    };
+    TABLE.get(usize::from(opcode))?.as_ref()
+}
+
+const fn describe(opcode: u8) -> Option<OpInfo> {
     const PLAIN: OpInfo = OpInfo {
         is_128: false,
         ioprio: false,
@@ -227,11 +242,20 @@ pub(crate) const fn name(opcode: u8) -> &'static str {
 }
 
 /// Checks an SQE and keeps what it says. `EINVAL` and what else the opcode's own file tells.
-#[inline]
-pub(crate) fn prep(state: &mut State, req: &mut Request, sqe: &Sqe) -> Result<Op> {
+#[inline(always)]
+pub(crate) fn prep(state: &mut State, req: &mut Request, sqe: &Sqe) -> Result {
+    if let abi::op::NOP | abi::op::NOP128 = sqe.opcode {
+        let nop = nop::prep(state, req, sqe)?;
+        req.set_op(Op::Nop(nop));
+        return Ok(());
+    }
+    prep_other(state, req, sqe)
+}
+
+#[inline(never)]
+fn prep_other(state: &mut State, req: &mut Request, sqe: &Sqe) -> Result {
     let fixed = sqe.flags & abi::sqe::FIXED_FILE != 0;
     match sqe.opcode {
-        abi::op::NOP | abi::op::NOP128 => Ok(Op::Nop(nop::prep(state, sqe)?)),
         abi::op::READ
         | abi::op::WRITE
         | abi::op::READV
@@ -239,23 +263,44 @@ pub(crate) fn prep(state: &mut State, req: &mut Request, sqe: &Sqe) -> Result<Op
         | abi::op::READ_FIXED
         | abi::op::WRITE_FIXED
         | abi::op::READV_FIXED
-        | abi::op::WRITEV_FIXED => Ok(Op::Rw(rw::prep(sqe)?)),
-        abi::op::OPENAT | abi::op::OPENAT2 => open::prep_open(sqe, fixed),
-        abi::op::STATX => open::prep_statx(sqe, fixed),
+        | abi::op::WRITEV_FIXED => req.set_op(Op::Rw(rw::prep(sqe)?)),
+        abi::op::OPENAT | abi::op::OPENAT2 => req.set_op(open::prep_open(sqe, fixed)?),
+        abi::op::STATX => req.set_op(open::prep_statx(sqe, fixed)?),
         abi::op::CLOSE | abi::op::FIXED_FD_INSTALL | abi::op::FILES_UPDATE => {
-            open::prep_descriptor(req, sqe, fixed)
+            let op = open::prep_descriptor(req, sqe, fixed)?;
+            req.set_op(op);
         }
-        abi::op::TIMEOUT | abi::op::LINK_TIMEOUT => timeout::prep(state, sqe),
-        abi::op::TIMEOUT_REMOVE => timeout::prep_change(sqe),
-        abi::op::ASYNC_CANCEL => cancel::prep(sqe),
-        _ => Ok(Op::Sync(sync::prep(sqe)?)),
+        abi::op::TIMEOUT | abi::op::LINK_TIMEOUT => req.set_op(timeout::prep(state, sqe)?),
+        abi::op::TIMEOUT_REMOVE => req.set_op(timeout::prep_change(sqe)?),
+        abi::op::ASYNC_CANCEL => req.set_op(cancel::prep(sqe)?),
+        _ => req.set_op(Op::Sync(sync::prep(sqe)?)),
     }
+    Ok(())
 }
 
 /// Does what the request asks for, without blocking.
-#[inline]
+#[inline(always)]
 pub(crate) fn issue(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
-    let _creds = req.creds.clone().map(cred::Overridden::new);
+    match &req.creds {
+        None => issue_as_current(ctx, state, req),
+        Some(creds) => {
+            let _creds = cred::Overridden::new(creds);
+            issue_as_current(ctx, state, req)
+        }
+    }
+}
+
+/// The same, with the credentials of the current task.
+#[inline(always)]
+fn issue_as_current(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
+    match &req.op {
+        Op::Nop(nop) => nop::issue(state, *nop, req),
+        _ => issue_other(ctx, state, req),
+    }
+}
+
+#[inline(never)]
+fn issue_other(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
     match &req.op {
         Op::Nop(nop) => nop::issue(state, *nop, req),
         Op::Rw(_) => issue_rw(ctx, state, req),
@@ -330,7 +375,7 @@ pub(crate) fn run_blocking(mut req: ReqBox) -> Run {
             return Run::Done(req);
         }
     }
-    let _creds = req.creds.clone().map(cred::Overridden::new);
+    let _creds = req.creds.as_ref().map(cred::Overridden::new);
     match &req.op {
         Op::Rw(_) => {
             // The request may be over, and gone, before the call that it was made with returns.

@@ -189,6 +189,24 @@ impl Request {
             .then(|| file::inode_key(file))
     }
 
+    /// Whether nothing has to be given back when it is done.
+    #[inline(always)]
+    pub(crate) fn holds_nothing(&self) -> bool {
+        matches!(self.op, Op::Nop(_) | Op::Idle)
+            && matches!(self.file, ReqFile::None)
+            && self.buffer.is_none()
+            && self.creds.is_none()
+            && self.tie.is_none()
+            && self.pool == 0
+    }
+
+    /// Sets what is to be done, in a request that has nothing to do yet or any more.
+    #[inline(always)]
+    pub(crate) fn set_op(&mut self, op: Op) {
+        // Such an operation owns nothing that would have to be dropped.
+        core::mem::forget(core::mem::replace(&mut self.op, op));
+    }
+
     /// Sets the result. The kernel's internal restart codes mean that a signal came in between.
     #[inline]
     pub(crate) fn set_result(&mut self, res: i32, flags: u32) {
@@ -231,7 +249,7 @@ impl Cache {
             Some(req) => req,
             None => self.allocate(ctx)?,
         };
-        self.in_use += 1;
+        self.in_use = self.in_use.wrapping_add(1);
         Ok(req)
     }
 
@@ -249,7 +267,7 @@ impl Cache {
     /// Puts a request back whose work is done.
     #[inline]
     pub(crate) fn put(&mut self, req: ReqBox) {
-        self.in_use -= 1;
+        self.in_use = self.in_use.wrapping_sub(1);
         self.free.push(req);
     }
 

@@ -67,6 +67,12 @@ impl Restrictions {
         allowed(&self.table, opcode)
     }
 
+    /// Whether there are none for SQEs.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.table.op_registered == 0
+    }
+
     /// `EACCES` if an SQE's opcode or flags are not on the list.
     #[inline]
     pub(crate) fn check_sqe(&self, sqe: &Sqe) -> Result {

@@ -140,7 +140,9 @@ pub(crate) struct Rings {
     /// Entries of the CQ, a power of two.
     pub(crate) cq_entries: u32,
     sq_array: Option<usize>,
+    /// An SQ entry is `1 << sqe_shift` SQEs of 64 bytes.
     sqe_shift: u32,
+    /// A CQ entry is `1 << cqe_shift` CQEs of 16 bytes.
     cqe_shift: u32,
 }
 
@@ -167,9 +169,8 @@ impl Rings {
             sq_entries: p.sq_entries,
             cq_entries: p.cq_entries,
             sq_array: layout.sq_array,
-            sqe_shift: abi::SQE_SIZE.trailing_zeros()
-                + u32::from(flags.contains(SetupFlag::Sqe128)),
-            cqe_shift: abi::CQE_SIZE.trailing_zeros() + u32::from(flags.contains(SetupFlag::Cqe32)),
+            sqe_shift: u32::from(flags.contains(SetupFlag::Sqe128)),
+            cqe_shift: u32::from(flags.contains(SetupFlag::Cqe32)),
         };
         if flags.contains(SetupFlag::NoMmap) {
             // Memory of ours is zero already.
@@ -263,7 +264,7 @@ impl Rings {
         };
         let index = self
             .ring
-            .word(array + slot as usize * size_of::<u32>())?
+            .word(array.wrapping_add(slot as usize * size_of::<u32>()))?
             .load();
         // CAST: Widening, and back to what it was.
         nospec::bounded(index as usize, self.sq_entries as usize).map(|index| index as u32)
@@ -279,72 +280,75 @@ impl Rings {
     }
 
     /// Copies the SQE in `slot`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn read_sqe(&self, slot: u32) -> Option<Sqe> {
-        self.sqes.read((slot as usize) << self.sqe_shift)
+        self.read_sqe_half(slot, 0)
     }
 
     /// Copies the `half`th 64 bytes of the entry in `slot` (1: the second half of a 128-byte SQE,
     /// which in a ring with both sizes is the next slot).
+    #[inline(always)]
     pub(crate) fn read_sqe_half(&self, slot: u32, half: usize) -> Option<Sqe> {
         self.sqes
-            .read(((slot as usize) << self.sqe_shift) + half * abi::SQE_SIZE)
+            .read_element::<Sqe, 0>((slot as usize).wrapping_shl(self.sqe_shift) + half)
     }
 
     /// Puts back what [`Self::read_sqe_half`] gave, in another ring.
     pub(crate) fn write_sqe_half(&self, slot: u32, half: usize, sqe: &Sqe) {
-        self.sqes.write(
-            ((slot as usize) << self.sqe_shift) + half * abi::SQE_SIZE,
-            sqe,
-        );
+        self.sqes
+            .write_element::<Sqe, 0>((slot as usize).wrapping_shl(self.sqe_shift) + half, sqe);
     }
 
     /// The eight words of the second half of a 128-byte SQE.
     pub(crate) fn read_sqe_words(&self, slot: u32) -> [u64; 8] {
-        let offset = ((slot as usize) << self.sqe_shift) + abi::SQE_SIZE;
-        self.sqes.read(offset).unwrap_or_default()
+        let half = (slot as usize).wrapping_shl(self.sqe_shift) + 1;
+        self.sqes
+            .read_element::<[u64; 8], 0>(half)
+            .unwrap_or_default()
     }
 
     /// Whether each SQE has 128 bytes.
     pub(crate) fn sqe128(&self) -> bool {
-        self.sqe_shift != abi::SQE_SIZE.trailing_zeros()
+        self.sqe_shift != 0
     }
 
     /// Whether each CQE has 32 bytes.
     pub(crate) fn cqe32(&self) -> bool {
-        self.cqe_shift != abi::CQE_SIZE.trailing_zeros()
+        self.cqe_shift != 0
     }
 
-    /// Offset in bytes of the CQE at position `pos`.
-    #[inline]
-    fn cqe_offset(&self, pos: u32) -> usize {
+    /// Where the CQE at position `pos` is, in units of 16 bytes from the first one.
+    #[inline(always)]
+    fn cqe_index(&self, pos: u32) -> usize {
         let slot = (pos & self.cq_entries.wrapping_sub(1)) as usize;
-        abi::rings::CQES + (slot << self.cqe_shift)
+        slot.wrapping_shl(self.cqe_shift)
     }
 
     /// Writes the first 16 bytes of the CQE at position `pos`. It counts once the tail is published.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write_cqe(&self, pos: u32, cqe: &Cqe) {
-        self.ring.write(self.cqe_offset(pos), &cqe.words());
+        self.ring
+            .write_element::<_, { abi::rings::CQES }>(self.cqe_index(pos), &cqe.words());
     }
 
     /// Writes the second 16 bytes, which in a ring with both sizes are the next slot.
     #[inline]
-    pub(crate) fn write_cqe_extra(&self, pos: u32, extra: [u64; 2]) {
+    pub(crate) fn write_cqe_extra(&self, pos: u32, extra: &[u64; 2]) {
         self.ring
-            .write(self.cqe_offset(pos) + abi::CQE_SIZE, &extra);
+            .write_element::<_, { abi::rings::CQES }>(self.cqe_index(pos) + 1, extra);
     }
 
     /// Reads a CQE back (the application may have changed it).
     pub(crate) fn read_cqe(&self, pos: u32) -> Cqe {
-        let words = self.ring.read(self.cqe_offset(pos)).unwrap_or([0; 2]);
-        Cqe::from_words(words)
+        let index = self.cqe_index(pos);
+        let words = self.ring.read_element::<_, { abi::rings::CQES }>(index);
+        Cqe::from_words(words.unwrap_or([0; 2]))
     }
 
     /// Reads the second 16 bytes back.
     pub(crate) fn read_cqe_extra(&self, pos: u32) -> [u64; 2] {
         self.ring
-            .read(self.cqe_offset(pos) + abi::CQE_SIZE)
+            .read_element::<_, { abi::rings::CQES }>(self.cqe_index(pos) + 1)
             .unwrap_or([0; 2])
     }
 }

@@ -22,7 +22,8 @@ use crate::{
         open,
         rw,
         Issued,
-        Op, //
+        Op,
+        OpInfo, //
     },
     request::{
         After,
@@ -47,6 +48,7 @@ use kernel::prelude::*;
 /// there unless the ring has `SUBMIT_ALL`. `EAGAIN` if there is no memory for a single request.
 ///
 /// Context: may sleep; the current task may submit.
+#[inline(never)]
 pub(crate) fn submit(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
     let rewind = ctx.flags.contains(SetupFlag::SqRewind);
     let available = if rewind {
@@ -104,7 +106,7 @@ pub(crate) fn submit(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
 }
 
 /// Copies the SQE at position `pos`. `None`, and counted, if the application's index is bad.
-#[inline]
+#[inline(always)]
 fn read_sqe(state: &State, pos: u32) -> Option<(u32, Sqe)> {
     let rings = &state.rings;
     let sqe = rings
@@ -118,7 +120,7 @@ fn read_sqe(state: &State, pos: u32) -> Option<(u32, Sqe)> {
 }
 
 /// Turns one SQE into a request and issues it. Returns whether the SQE was in order.
-#[inline]
+#[inline(always)]
 fn submit_one(
     ctx: &Ctx,
     state: &mut State,
@@ -135,17 +137,31 @@ fn submit_one(
     if result.is_err() || link::is_special(state, &req) {
         return link::submit(ctx, state, req, result);
     }
-    start(ctx, state, req);
+    start_now(ctx, state, req);
     true
 }
 
 /// Issues a request for the first time, in its submitter.
-#[inline]
-pub(crate) fn start(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+pub(crate) fn start(ctx: &Ctx, state: &mut State, req: ReqBox) {
+    start_now(ctx, state, req);
+}
+
+#[inline(always)]
+fn start_now(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     // That something is not there is no error of the SQE: the submission goes on.
     if let Err(err) = assign(state, &mut req) {
         return fail(ctx, state, req, err);
     }
+    if req.tie.is_none() && req.sqe_flags & abi::sqe::ASYNC == 0 {
+        issue(ctx, state, req);
+    } else {
+        issue_specially(ctx, state, req);
+    }
+}
+
+/// The same for a request that others have to do with, or that is for a worker from the start.
+#[inline(never)]
+fn issue_specially(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     let limit = link::limit(ctx, state, &mut req);
     let forced = req.sqe_flags & abi::sqe::ASYNC != 0;
     if forced && op::info(req.opcode).is_some_and(|info| !info.stays) {
@@ -201,7 +217,7 @@ pub(crate) fn assign_in_worker(req: &mut Request) -> Result {
 }
 
 /// Does what the request asks for, and sees to what comes of it.
-#[inline]
+#[inline(always)]
 fn issue(ctx: &Ctx, state: &mut State, req: ReqBox) {
     match op::issue(ctx, state, req) {
         Issued::Done(req) => complete::finish(ctx, state, req),
@@ -221,8 +237,16 @@ fn fail(ctx: &Ctx, state: &mut State, mut req: ReqBox, err: Error) {
 }
 
 /// Finds the file and the registered buffer that the SQE named. `EBADF`, `EFAULT`.
-#[inline]
+#[inline(always)]
 fn assign(state: &mut State, req: &mut Request) -> Result {
+    match &req.op {
+        Op::Nop(_) => Ok(()),
+        _ => assign_for_op(state, req),
+    }
+}
+
+#[inline(never)]
+fn assign_for_op(state: &mut State, req: &mut Request) -> Result {
     if op::info(req.opcode).is_some_and(|info| info.needs_file) {
         let fixed = req.sqe_flags & abi::sqe::FIXED_FILE != 0;
         assign_file(state, req, req.fd, fixed)?;
@@ -317,7 +341,7 @@ pub(crate) fn assign_file(state: &mut State, req: &mut Request, fd: i32, fixed: 
 }
 
 /// Checks what is the same for all opcodes, in the order in which io_uring does it.
-#[inline]
+#[inline(always)]
 fn init(
     ctx: &Ctx,
     state: &mut State,
@@ -330,12 +354,23 @@ fn init(
     req.sqe_flags = sqe.flags;
     req.fd = sqe.fd;
     req.buf_index = sqe.buf_index;
+    req.extra = [0; 2];
     req.skip = false;
     req.failed = false;
     let info = op::info(sqe.opcode).ok_or(EINVAL)?;
     if info.is_128 && !state.rings.sqe128() {
         second_half(ctx, state, slot, left)?;
     }
+    let plain = sqe.flags == 0 && sqe.ioprio == 0 && sqe.personality == 0;
+    if !plain || !state.restrictions.is_empty() || state.drain.concerns_next() || ctx.polls() {
+        init_more(ctx, state, req, info, sqe)?;
+    }
+    op::prep(state, req, sqe)
+}
+
+/// The part of [`init`] that there is nothing to do of for most SQEs.
+#[inline(never)]
+fn init_more(ctx: &Ctx, state: &mut State, req: &mut Request, info: &OpInfo, sqe: &Sqe) -> Result {
     if sqe.flags != 0 {
         if sqe.flags & !(abi::sqe::SUPPORTED | abi::sqe::BUFFER_SELECT) != 0 {
             return Err(EINVAL);
@@ -355,7 +390,6 @@ fn init(
     if sqe.personality != 0 {
         req.creds = Some(state.personalities.get(sqe.personality).ok_or(EINVAL)?);
     }
-    req.op = op::prep(state, req, sqe)?;
     Ok(())
 }
 

@@ -28,14 +28,11 @@ use kernel::prelude::*;
 pub(crate) struct Nop {
     flags: u32,
     result: i32,
-    fd: i32,
-    buf_index: u16,
-    extra: [u64; 2],
 }
 
 /// `EINVAL` for unknown flags, and for a 32-byte CQE in a ring that has none.
 #[inline]
-pub(crate) fn prep(state: &State, sqe: &Sqe) -> Result<Nop> {
+pub(crate) fn prep(state: &State, req: &mut Request, sqe: &Sqe) -> Result<Nop> {
     let mut flags = sqe.op_flags;
     if flags & !nop::ALL != 0 {
         return Err(EINVAL);
@@ -44,12 +41,11 @@ pub(crate) fn prep(state: &State, sqe: &Sqe) -> Result<Nop> {
     if sqe.flags & abi::sqe::FIXED_FILE != 0 {
         flags |= nop::FIXED_FILE;
     }
-    let mut extra = [0; 2];
     if flags & nop::CQE32 != 0 {
         if !state.cq.takes_big() {
             return Err(EINVAL);
         }
-        extra = [sqe.off, sqe.addr];
+        req.extra = [sqe.off, sqe.addr];
     }
     Ok(Nop {
         flags,
@@ -59,9 +55,6 @@ pub(crate) fn prep(state: &State, sqe: &Sqe) -> Result<Nop> {
         } else {
             0
         },
-        fd: sqe.fd,
-        buf_index: sqe.buf_index,
-        extra,
     })
 }
 
@@ -89,13 +82,8 @@ pub(crate) fn run(state: &mut State, op: Nop, req: &mut Request) {
     if op.flags & (nop::FILE | nop::FIXED_BUFFER) != 0 {
         res = resources(state, op, req, res);
     }
-    let mut flags = 0;
-    req.extra = [0; 2];
-    if op.flags & nop::CQE32 != 0 {
-        flags = state.cq.big_flag();
-        req.extra = op.extra;
-    }
-    req.set_result(res, flags);
+    let big = op.flags & nop::CQE32 != 0;
+    req.set_result(res, if big { state.cq.big_flag() } else { 0 });
 }
 
 /// Takes the file and the buffer that the SQE names.
@@ -103,11 +91,11 @@ pub(crate) fn run(state: &mut State, op: Nop, req: &mut Request) {
 fn resources(state: &mut State, op: Nop, req: &mut Request, res: i32) -> i32 {
     if op.flags & nop::FILE != 0 {
         let fixed = op.flags & nop::FIXED_FILE != 0;
-        if submit::assign_file(state, req, op.fd, fixed).is_err() {
+        if submit::assign_file(state, req, req.fd, fixed).is_err() {
             return EBADF.to_errno();
         }
     }
-    if op.flags & nop::FIXED_BUFFER != 0 && rw::assign_buffer(state, req, op.buf_index).is_err() {
+    if op.flags & nop::FIXED_BUFFER != 0 && rw::assign_buffer(state, req, req.buf_index).is_err() {
         return EFAULT.to_errno();
     }
     res

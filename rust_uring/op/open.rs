@@ -239,7 +239,7 @@ pub(crate) fn issue_open(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Issue
     if open.flags & changes != 0 || !path::is_cached(dir, &open.path) {
         return Issued::Block(req);
     }
-    let _creds = req.creds.clone().map(crate::sys::cred::Overridden::new);
+    let _creds = req.creds.as_ref().map(crate::sys::cred::Overridden::new);
     let file = open.open(dir, true);
     if matches!(file, Err(err) if err == EAGAIN) && open.flags & bindings::O_NONBLOCK == 0 {
         return Issued::Block(req);

@@ -152,7 +152,7 @@ fn copy_cq(old: &Rings, new: &Rings, flags: SetupFlags) -> Result {
         }
         new.write_cqe(pos, &cqe);
         if old.cqe32() {
-            new.write_cqe_extra(pos, old.read_cqe_extra(pos));
+            new.write_cqe_extra(pos, &old.read_cqe_extra(pos));
         }
     }
     new.cq_head().store(head);

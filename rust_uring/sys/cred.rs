@@ -48,10 +48,13 @@ pub(crate) struct Overridden {
 
 impl Overridden {
     /// Puts `cred` in place, which is held until the end.
-    pub(crate) fn new(cred: ARef<Credential>) -> Self {
+    pub(crate) fn new(cred: &ARef<Credential>) -> Self {
         // SAFETY: The reference is kept as long as they are in place.
         let old = unsafe { ffi::uring_override_creds(cred.as_ptr()) };
-        Self { old, _new: cred }
+        Self {
+            old,
+            _new: cred.clone(),
+        }
     }
 }
 

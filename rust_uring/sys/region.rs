@@ -14,7 +14,10 @@ use crate::sys::{
     uaccess::Pod, //
 };
 use core::{
-    mem::size_of,
+    mem::{
+        size_of,
+        MaybeUninit, //
+    },
     ptr::{
         null_mut,
         NonNull, //
@@ -259,6 +262,53 @@ impl Region {
         Some(Word(ptr.cast(), core::marker::PhantomData))
     }
 
+    /// The address of the `index`th `T` behind the constant offset `FIRST`, if it is inside.
+    #[inline(always)]
+    fn element<T: Pod, const FIRST: usize>(&self, index: usize) -> Option<*mut T> {
+        const {
+            assert!(FIRST % align_of::<T>() == 0 && FIRST <= PAGE_SIZE);
+            assert!(align_of::<T>() <= PAGE_SIZE && size_of::<T>() != 0);
+        }
+        // The region has at least a page.
+        if index >= self.len.wrapping_sub(FIRST) / size_of::<T>() {
+            return None;
+        }
+        // SAFETY: Inside by the check, and `base` is valid for `len` bytes. It is aligned to pages, and
+        // a size is a multiple of the alignment.
+        Some(unsafe { self.base.as_ptr().add(FIRST).cast::<T>().add(index) })
+    }
+
+    /// Copies out the `index`th `T` behind the constant offset `FIRST`; each byte is read once. Out of
+    /// bounds it is `None`.
+    #[inline(always)]
+    pub(crate) fn read_element<T: Pod, const FIRST: usize>(&self, index: usize) -> Option<T> {
+        const { assert!(size_of::<T>() % size_of::<u64>() == 0 && align_of::<T>() >= align_of::<u64>()) };
+        let ptr = self.element::<T, FIRST>(index)?.cast::<u64>();
+        let mut value = MaybeUninit::<T>::uninit();
+        for i in 0..size_of::<T>() / size_of::<u64>() {
+            // SAFETY: Both are valid, aligned, and that many words long. User space may write at the
+            // same time, which is why the access is volatile.
+            unsafe {
+                value
+                    .as_mut_ptr()
+                    .cast::<u64>()
+                    .add(i)
+                    .write(ptr.add(i).read_volatile())
+            };
+        }
+        // SAFETY: All of it was written, and any bytes are a `T`.
+        Some(unsafe { value.assume_init() })
+    }
+
+    /// Copies in the `index`th `T` behind the constant offset `FIRST`, if it is within bounds.
+    #[inline(always)]
+    pub(crate) fn write_element<T: Pod, const FIRST: usize>(&self, index: usize, value: &T) {
+        if let Some(ptr) = self.element::<T, FIRST>(index) {
+            // SAFETY: Valid and aligned; see `read_element`.
+            unsafe { ptr.write_volatile(*value) };
+        }
+    }
+
     /// Copies a structure out; each byte is read once. Out of bounds it is `None`.
     #[inline(always)]
     pub(crate) fn read<T: Pod>(&self, offset: usize) -> Option<T> {
@@ -266,17 +316,6 @@ impl Region {
         // SAFETY: Valid and aligned by the check; any bytes are a `T`. User space may write at the
         // same time, which is why the access is volatile.
         Some(unsafe { ptr.cast::<T>().read_volatile() })
-    }
-
-    /// Copies a structure in. Returns whether it is within bounds.
-    #[inline(always)]
-    pub(crate) fn write<T: Pod>(&self, offset: usize, value: &T) -> bool {
-        let Some(ptr) = self.at(offset, size_of::<T>(), align_of::<T>()) else {
-            return false;
-        };
-        // SAFETY: Valid and aligned by the check; see `read`.
-        unsafe { ptr.cast::<T>().write_volatile(*value) };
-        true
     }
 }
 
