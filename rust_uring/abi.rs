@@ -34,6 +34,7 @@ pub(crate) use c::{
     open_how as OpenHow,
     rust_uring_enter as EnterArg,
     rust_uring_register as RegisterArg,
+    rust_uring_release as ReleaseArg,
     rust_uring_setup as SetupArg, //
 };
 
@@ -406,6 +407,7 @@ pub(crate) mod reg {
     pub(crate) const BUFFERS_UPDATE: u32 = c::io_uring_register_op_IORING_REGISTER_BUFFERS_UPDATE;
     pub(crate) const FILE_ALLOC_RANGE: u32 =
         c::io_uring_register_op_IORING_REGISTER_FILE_ALLOC_RANGE;
+    pub(crate) const RELEASE: u32 = c::RUST_URING_REGISTER_RELEASE;
     pub(crate) const SYNC_CANCEL: u32 = c::io_uring_register_op_IORING_REGISTER_SYNC_CANCEL;
     pub(crate) const CLONE_BUFFERS: u32 = c::io_uring_register_op_IORING_REGISTER_CLONE_BUFFERS;
     pub(crate) const EVENTFD: u32 = c::io_uring_register_op_IORING_REGISTER_EVENTFD;

@@ -15,6 +15,7 @@ use crate::{
         NodeRef,
         Table, //
     },
+    span::Span,
     sys::{
         abi_types as c,
         pinned::PinnedBuffer,
@@ -215,6 +216,22 @@ pub(crate) fn unregister(ctx: &Ctx, state: &mut State) -> Result<i32> {
 pub(crate) fn drop_all(ctx: &Ctx, state: &mut State) {
     let table = core::mem::replace(&mut state.buffers, Table::none());
     empty(ctx, state, table);
+}
+
+/// Takes those out of the table that have some of this memory.
+pub(crate) fn release(ctx: &Ctx, state: &mut State, memory: Span) {
+    for index in 0..state.buffers.len() {
+        let has = |node: &BufferRef| {
+            let (addr, len) = node.value.memory.range();
+            // CAST: Widening.
+            Span::new(addr, len as u64).overlaps(&memory)
+        };
+        if state.buffers.get(index).is_some_and(has) {
+            if let Some(node) = state.buffers.replace(index, None) {
+                put(ctx, state, node);
+            }
+        }
+    }
 }
 
 /// Gives back what is in a table.

@@ -8,12 +8,14 @@
 #![forbid(unsafe_code)]
 
 use crate::{
+    abi::op,
     complete,
     ctx::{
         Ctx,
         State, //
     },
     request::Request,
+    span::Span,
     sys::{
         abi_types as c,
         task, //
@@ -33,6 +35,8 @@ pub(crate) struct Match {
     opcode: Option<u8>,
     /// A number that tells the file from others; whoever made this holds it.
     file: Option<usize>,
+    /// They use memory of this range.
+    memory: Option<Span>,
     /// All of them and not only one.
     pub(crate) all: bool,
 }
@@ -49,7 +53,19 @@ impl Match {
             user_data: Some(user_data),
             opcode: None,
             file: None,
+            memory: None,
             all: false,
+        }
+    }
+
+    /// All that use memory of this range.
+    pub(crate) const fn memory(span: Span) -> Self {
+        Self {
+            user_data: None,
+            opcode: None,
+            file: None,
+            memory: Some(span),
+            all: true,
         }
     }
 
@@ -63,13 +79,16 @@ impl Match {
             user_data: (by_user_data && !any).then_some(user_data),
             opcode: has(c::IORING_ASYNC_CANCEL_OP).then_some(opcode),
             file: file.map(file_key),
+            memory: None,
             all: any || has(c::IORING_ASYNC_CANCEL_ALL),
         }
     }
 
     /// Whether a request with these is meant.
-    pub(crate) fn fits(&self, user_data: u64, opcode: u8, file: usize) -> bool {
-        self.user_data.is_none_or(|want| want == user_data)
+    pub(crate) fn fits(&self, user_data: u64, opcode: u8, file: usize, span: Option<Span>) -> bool {
+        let memory = |want: Span| span.is_some_and(|span| span.overlaps(&want));
+        self.memory.is_none_or(memory)
+            && self.user_data.is_none_or(|want| want == user_data)
             && self.opcode.is_none_or(|want| want == opcode)
             && self.file.is_none_or(|want| want == file)
     }
@@ -77,7 +96,7 @@ impl Match {
     /// Whether this one is meant.
     pub(crate) fn fits_request(&self, req: &Request) -> bool {
         let file = req.file.get().map_or(0, file_key);
-        self.fits(req.cqe.user_data, req.opcode, file)
+        self.fits(req.cqe.user_data, req.opcode, file, req.span())
     }
 }
 
@@ -143,7 +162,7 @@ pub(crate) fn cancel_timeout(ctx: &Ctx, state: &mut State, what: &Match) -> Resu
         None => timeout::find_by(state, |_| true),
     };
     let armed = found
-        .filter(|_| what.fits(what.user_data.unwrap_or(0), crate::abi::op::TIMEOUT, 0))
+        .filter(|_| what.fits(what.user_data.unwrap_or(0), op::TIMEOUT, 0, None))
         .ok_or(ENOENT)?;
     let Some(mut req) = timeout::take(state, &armed) else {
         if what.all {

@@ -333,6 +333,7 @@ fn run_some(ctx: &Ctx, state: &mut State, max: u32) {
 
 /// Completes a request, or sees to what else is to be done with it.
 pub(crate) fn run_one(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    req.back_from_background();
     match core::mem::replace(&mut req.after, After::Complete) {
         After::Complete => {}
         After::Punt => return submit::punt_back(ctx, state, req),

@@ -43,6 +43,7 @@ use crate::{
     },
     link::Assembly,
     personality::Personalities,
+    release::Released,
     request::{
         Cache,
         Request, //
@@ -134,6 +135,8 @@ pub(crate) struct State {
     pub(crate) drain: Drain,
     /// Requests that wait for a time.
     pub(crate) timers: Timers,
+    /// Memory that what was submitted before may not use any more.
+    pub(crate) released: Released,
     /// Completions that the last call of a deferring ring has left for the next one.
     pub(crate) backlog: Chain<Request>,
     /// One of the CQEs that were posted since the last look is that of a request that a worker ran.
@@ -229,6 +232,9 @@ pub(crate) struct RingCtx {
     pub(crate) inbox: Inbox<Request>,
     /// [`State::backlog`] is not empty.
     pub(crate) has_backlog: Atomic<bool>,
+    /// Requests whose transfer goes on by itself, or may. Those that come back count until they are
+    /// taken out of the completion list.
+    pub(crate) in_background: Atomic<u32>,
     /// Messages of other rings that this one, which defers, has not made CQEs of.
     pub(crate) messages: Atomic<u32>,
     /// For rings with `DEFER_TASKRUN`: how many completions the sleeping submitter waits for. Who
@@ -297,6 +303,7 @@ impl RingCtx {
             chain: None,
             drain: Drain::new(),
             timers: Timers::new(),
+            released: Released::new(),
             backlog: Chain::new(),
             from_worker: false,
             waiters: 0,
@@ -327,6 +334,7 @@ impl RingCtx {
             check: Atomic::new(0),
             inbox: Inbox::new(),
             has_backlog: Atomic::new(false),
+            in_background: Atomic::new(0),
             messages: Atomic::new(0),
             wait_nr: Atomic::new(WAIT_NR_NONE),
             cq_wait <- WaitQueue::new(c_str!("RingCtx::cq_wait"), static_lock_class!()),

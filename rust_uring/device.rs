@@ -203,7 +203,7 @@ fn do_register(
         arg: arg.arg,
         nr_args: arg.nr_args,
     };
-    if call.opcode >= abi::reg::LAST {
+    if call.opcode >= abi::reg::LAST && call.opcode != abi::reg::RELEASE {
         return Err(EINVAL);
     }
     if ring.is_none() && arg.fd == -1 {

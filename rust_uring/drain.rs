@@ -91,6 +91,17 @@ fn waits_for_all(req: &Request) -> bool {
     req.tie.as_ref().is_some_and(|tie| tie.drain)
 }
 
+/// Takes out a request that `wanted` agrees to, or a chain of which it agrees to any.
+pub(crate) fn take_one(state: &mut State, wanted: impl Fn(&Request) -> bool) -> Option<ReqBox> {
+    let any = |req: &Request| {
+        let mut links = req.tie.iter().flat_map(|tie| tie.links.iter());
+        wanted(req) || links.any(|link| wanted(link))
+    };
+    let req = state.drain.list.take_first(any)?;
+    state.drain.waiting -= length(&req);
+    Some(req)
+}
+
 /// What the flags of an SQE have to do with drains. `EOPNOTSUPP` for a drain after a CQE was left out;
 /// `ENOMEM`. Context: may sleep.
 #[cold]

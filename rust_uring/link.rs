@@ -59,6 +59,8 @@ pub(crate) struct Tie {
     pub(crate) task: ARef<Task>,
     /// That one's credentials at that time.
     pub(crate) creds: Option<ARef<Credential>>,
+    /// When: see [`Released`](crate::release::Released).
+    pub(crate) born: u64,
     /// That one's pool: see [`Request::pool`].
     pub(crate) pool: u8,
     /// It waits, or waited, until all before it were done (`IOSQE_IO_DRAIN`).
@@ -82,6 +84,7 @@ impl Tie {
             Self {
                 links: Chain::new(),
                 task: task::current(),
+                born: state.released.now(),
                 creds,
                 pool,
                 drain: false,

@@ -9,6 +9,7 @@ mod msg;
 mod probe;
 mod query;
 mod region;
+mod release;
 mod resize;
 mod rsrc;
 
@@ -85,6 +86,10 @@ pub(crate) fn register(ctx: &Ctx, call: &Call) -> Result<i32> {
     if call.opcode == reg::CLONE_BUFFERS {
         drop(guard);
         return rsrc::clone_buffers(ctx, call.array(1)?);
+    }
+    if call.opcode == reg::RELEASE {
+        drop(guard);
+        return release::release(ctx, call.array(1)?);
     }
     if call.opcode == reg::SYNC_CANCEL {
         drop(guard);

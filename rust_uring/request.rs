@@ -17,6 +17,7 @@ use crate::{
     link::Tie,
     op::Op,
     ring::Cqe,
+    span::Span,
     sys::{
         file,
         iocb::Iocb,
@@ -31,7 +32,10 @@ use kernel::{
     cred::Credential,
     fs::File,
     prelude::*,
-    sync::aref::ARef, //
+    sync::{
+        aref::ARef,
+        atomic::Relaxed, //
+    }, //
 };
 
 /// A request, boxed so that it can be in a list.
@@ -93,6 +97,8 @@ pub(crate) struct Request {
     /// Its result is no success: what is linked to it is not to run. [`Self::set_result`] says so for
     /// errors.
     pub(crate) failed: bool,
+    /// It is counted in [`RingCtx::in_background`](crate::ctx::RingCtx::in_background).
+    pub(crate) in_background: bool,
     /// It was run by a worker.
     pub(crate) from_worker: bool,
     /// It is never to block, not even in a worker.
@@ -153,6 +159,7 @@ impl Request {
             fd: 0,
             skip: false,
             failed: false,
+            in_background: false,
             from_worker: false,
             nowait: false,
             pool: 0,
@@ -178,6 +185,25 @@ impl Request {
             Class::Bounded
         } else {
             Class::Unbounded
+        }
+    }
+
+    /// A transfer of it that may have gone on in the background is over, and it is in somebody's hands.
+    pub(crate) fn back_from_background(&mut self) {
+        if core::mem::replace(&mut self.in_background, false) {
+            self.ctx.in_background.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// The user memory that it reads or writes from now on: a range that has all of it.
+    pub(crate) fn span(&self) -> Option<Span> {
+        match &self.op {
+            Op::Rw(rw) => Some(rw.span()),
+            Op::Statx(statx) => Some(statx.span()),
+            Op::Descriptor(what) => what.span(),
+            // Their arguments were read when they were submitted.
+            Op::Open(_) | Op::Timeout(_) | Op::LinkTimeout(_) | Op::TimeoutChange(_) => None,
+            Op::Idle | Op::Message | Op::Nop(_) | Op::Sync(_) | Op::Cancel(_) => None,
         }
     }
 

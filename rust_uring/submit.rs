@@ -182,10 +182,13 @@ pub(crate) fn start_later(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     if ctx.is_dying() {
         return fail(ctx, state, req, ECANCELED);
     }
-    let (pool, creds) = match &req.tie {
-        Some(tie) => (tie.pool, tie.creds.clone()),
-        None => (0, None),
+    let (pool, creds, born) = match &req.tie {
+        Some(tie) => (tie.pool, tie.creds.clone(), tie.born),
+        None => (0, None, 0),
     };
+    if state.released.bars(born, &req) {
+        return fail(ctx, state, req, ECANCELED);
+    }
     let user = state.pools.get(usize::from(pool).wrapping_sub(1));
     let here = user.is_some_and(|user| user.pool().is_current());
     if here || ctx.defers() || op::is_independent(&req) {

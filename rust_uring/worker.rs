@@ -39,6 +39,7 @@ use crate::{
         ReqBox,
         Request, //
     },
+    span::Span,
     sys::{
         mpsc::Fifo,
         percpu_ref::Counter,
@@ -200,6 +201,7 @@ struct Running {
     user_data: u64,
     opcode: u8,
     file: usize,
+    span: Option<Span>,
     /// The request is to end as soon as it can.
     cancelled: bool,
 }
@@ -401,6 +403,7 @@ impl Pool {
             user_data: req.cqe.user_data,
             opcode: req.opcode,
             file: req.file.get().map_or(0, file_key),
+            span: req.span(),
             cancelled: false,
         };
         if let Some(key) = req.hash_key() {
@@ -441,33 +444,36 @@ impl Pool {
     pub(crate) fn cancel(&self, ctx: &Ctx, what: &Match) -> Found {
         let key = ring_key(ctx);
         let mut found = Found::Nothing;
-        loop {
-            let req = {
-                let mut queues = self.queues.lock();
-                let wanted = |req: &Request| ring_key(&req.ctx) == key && what.fits_request(req);
-                queues
-                    .classes
-                    .iter_mut()
-                    .find_map(|q| q.waiting.take_first(wanted))
-            };
-            let Some(req) = req else { break };
-            found = Found::Waiting;
-            cancelled(req);
-            if !what.all {
-                return found;
-            }
-        }
-        for thread in self.threads.lock().list.iter() {
-            let worker = thread.job();
-            let mut current = worker.running.lock();
-            if current.ring == key && what.fits(current.user_data, current.opcode, current.file) {
-                current.cancelled = true;
-                user_worker::interrupt(&worker.task);
-                found = Found::Running;
-                if !what.all {
-                    break;
+        let mut taken = Fifo::new();
+        {
+            let threads = self.threads.lock();
+            // Both under one lock, so that a request that goes from one to the other is not missed.
+            let mut queues = self.queues.lock();
+            let wanted = |req: &Request| ring_key(&req.ctx) == key && what.fits_request(req);
+            for queue in &mut queues.classes {
+                while what.all || taken.is_empty() {
+                    let Some(req) = queue.waiting.take_first(wanted) else {
+                        break;
+                    };
+                    found = Found::Waiting;
+                    taken.push(req);
                 }
             }
+            for thread in threads.list.iter() {
+                if !what.all && found != Found::Nothing {
+                    break;
+                }
+                let worker = thread.job();
+                let mut now = worker.running.lock();
+                if now.ring == key && what.fits(now.user_data, now.opcode, now.file, now.span) {
+                    now.cancelled = true;
+                    user_worker::interrupt(&worker.task);
+                    found = Found::Running;
+                }
+            }
+        }
+        while let Some(req) = taken.pop() {
+            cancelled(req);
         }
         found
     }

@@ -26,6 +26,7 @@ use crate::{
         ReqFile,
         Request, //
     },
+    span::Span,
     sys::{
         abi_types as c,
         file,
@@ -212,6 +213,26 @@ pub(crate) fn prep_descriptor(req: &Request, sqe: &Sqe, fixed: bool) -> Result<O
         }
     };
     Ok(Op::Descriptor(what))
+}
+
+impl Statx {
+    /// The user memory that the result goes to.
+    pub(crate) fn span(&self) -> Span {
+        // CAST: Widening.
+        Span::new(self.buffer, size_of::<bindings::statx>() as u64)
+    }
+}
+
+impl Descriptor {
+    /// The user memory that it reads and writes, if it does.
+    pub(crate) fn span(&self) -> Option<Span> {
+        match *self {
+            Self::Update(_, fds, nr) => {
+                Some(Span::new(fds, u64::from(nr) * size_of::<i32>() as u64))
+            }
+            Self::Close(_) | Self::CloseSlot(_) | Self::Install(_) => None,
+        }
+    }
 }
 
 impl Open {

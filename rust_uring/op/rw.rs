@@ -24,6 +24,7 @@ use crate::{
         ReqBox,
         Request, //
     },
+    span::Span,
     sys::{
         file,
         iocb::{
@@ -49,7 +50,10 @@ use crate::{
 use kernel::{
     fs::File,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        atomic::Relaxed,
+        Arc, //
+    }, //
 };
 
 /// Where the data is.
@@ -157,6 +161,18 @@ impl Rw {
             self.memory = Memory::FixedVector(Arc::new(gathered, GFP_KERNEL_ACCOUNT)?);
         }
         Ok(())
+    }
+
+    /// The user memory that it is about: a range that has all of it.
+    pub(crate) fn span(&self) -> Span {
+        match &self.memory {
+            // CAST: Widening.
+            Memory::User | Memory::Fixed => Span::new(self.addr, self.len as u64),
+            Memory::Vector(segments) => Span::around(segments.iter()),
+            Memory::FixedPieces(pieces) => Span::around(pieces.iter().copied()),
+            // They are known as parts of the buffer only.
+            Memory::FixedVector(_) => Span::ALL,
+        }
     }
 
     /// Whether data goes to the file.
@@ -369,6 +385,12 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
         return Run::Block(req);
     }
     rw.tried = true;
+    // Only what is read from or written to the page cache is always over when this returns.
+    let in_background = !whole || r.iocb.is_direct() || wait == Wait::Page;
+    if in_background {
+        r.in_background = true;
+        r.ctx.in_background.fetch_add(1, Relaxed);
+    }
     let (mut req, mut res) = match iocb::start(req, &mut iter, &setup) {
         Started::UnderWay => return Run::Gone,
         Started::Polled(polled) => return Run::Polled(polled),
@@ -376,6 +398,9 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
     };
 
     let r = &mut **req;
+    if in_background {
+        r.back_from_background();
+    }
     let nowait = r.nowait;
     let (Some(file), Op::Rw(rw)) = (r.file.get(), &mut r.op) else {
         return over(req, EBADF.to_errno() as isize);

@@ -75,6 +75,13 @@ impl Segments {
     pub(crate) fn len(&self) -> usize {
         self.len
     }
+
+    /// User addresses and lengths of the pieces.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, usize)> + '_ {
+        self.iov
+            .iter()
+            .map(|iov| (iov.iov_base.addr() as u64, iov.iov_len))
+    }
 }
 
 /// Copies a caller's `struct iovec` array: addresses, which are not checked, and lengths, which are

@@ -61,6 +61,7 @@ pod!(
     c::io_uring_rsrc_update2,
     c::rust_uring_enter,
     c::rust_uring_register,
+    c::rust_uring_release,
     c::rust_uring_setup,
     c::open_how,
     c::statx,

@@ -22,6 +22,7 @@
 #define _UAPI_LINUX_RUST_URING_H
 
 #include <linux/ioctl.h>
+#include <linux/time_types.h>
 #include <linux/types.h>
 
 #define RUST_URING_DEVICE	"/dev/rust_uring"
@@ -67,5 +68,29 @@ struct rust_uring_register {
 #define RUST_URING_PACK(to_submit, min_complete, flags)		\
 	((__u64)(to_submit) | (__u64)(min_complete) << 24 |	\
 	 (__u64)(flags) << 48)
+
+/*
+ * Register operations that io_uring does not have.
+ *
+ * RELEASE lets go of memory: after it has returned 0, no request that was
+ * submitted to the ring before reads or writes these addresses any more, and no
+ * registered buffer of the ring has them pinned (those that overlap are taken
+ * out of the table; their tags are posted). Requests that use the memory are
+ * cancelled, and waited for; so is direct I/O on other memory that is under way.
+ * The memory of the ring itself is not meant.
+ *
+ * The argument is one struct rust_uring_release. Returns -ETIME when the time is
+ * over before all that is done: then the memory may still be in use, and the
+ * call can be repeated.
+ */
+#define RUST_URING_REGISTER_RELEASE	0x10000
+
+struct rust_uring_release {
+	__aligned_u64	addr;	/* with a length of 0: 0, for all memory */
+	__aligned_u64	len;
+	struct __kernel_timespec timeout;	/* -1, -1: none */
+	__u32		flags;	/* must be zero */
+	__u32		resv;	/* must be zero */
+};
 
 #endif /* _UAPI_LINUX_RUST_URING_H */
