@@ -278,6 +278,8 @@ static_assert!(
 pub(crate) mod cqe {
     use crate::sys::abi_types as c;
 
+    /// More CQEs of the same request will come.
+    pub(crate) const MORE: u32 = c::IORING_CQE_F_MORE;
     /// A filler that the application must skip.
     pub(crate) const SKIP: u32 = c::IORING_CQE_F_SKIP;
     /// A 32-byte CQE in a ring with CQEs of both sizes.
@@ -306,6 +308,8 @@ pub(crate) const FEATURES: u32 = c::IORING_FEAT_SINGLE_MMAP
     | c::IORING_FEAT_RW_CUR_POS
     | c::IORING_FEAT_CUR_PERSONALITY
     | c::IORING_FEAT_RSRC_TAGS
+    | c::IORING_FEAT_FAST_POLL
+    | c::IORING_FEAT_POLL_32BITS
     | c::IORING_FEAT_EXT_ARG
     | c::IORING_FEAT_CQE_SKIP
     | c::IORING_FEAT_REG_REG_RING
@@ -351,6 +355,8 @@ pub(crate) mod op {
 
     pub(crate) const READV: u8 = c::io_uring_op_IORING_OP_READV as u8;
     pub(crate) const WRITEV: u8 = c::io_uring_op_IORING_OP_WRITEV as u8;
+    pub(crate) const POLL_ADD: u8 = c::io_uring_op_IORING_OP_POLL_ADD as u8;
+    pub(crate) const POLL_REMOVE: u8 = c::io_uring_op_IORING_OP_POLL_REMOVE as u8;
     pub(crate) const FSYNC: u8 = c::io_uring_op_IORING_OP_FSYNC as u8;
     pub(crate) const READ_FIXED: u8 = c::io_uring_op_IORING_OP_READ_FIXED as u8;
     pub(crate) const WRITE_FIXED: u8 = c::io_uring_op_IORING_OP_WRITE_FIXED as u8;
@@ -377,6 +383,16 @@ pub(crate) mod op {
     pub(crate) const NOP128: u8 = c::io_uring_op_IORING_OP_NOP128 as u8;
     /// One more than the last opcode that 7.3 knows.
     pub(crate) const LAST: u8 = c::io_uring_op_IORING_OP_LAST as u8;
+}
+
+/// `IORING_POLL_*`.
+pub(crate) mod poll {
+    use crate::sys::abi_types as c;
+
+    pub(crate) const ADD_MULTI: u32 = c::IORING_POLL_ADD_MULTI;
+    pub(crate) const UPDATE_EVENTS: u32 = c::IORING_POLL_UPDATE_EVENTS;
+    pub(crate) const UPDATE_USER_DATA: u32 = c::IORING_POLL_UPDATE_USER_DATA;
+    pub(crate) const ADD_LEVEL: u32 = c::IORING_POLL_ADD_LEVEL;
 }
 
 /// `IORING_NOP_*`.

@@ -14,6 +14,7 @@ use crate::{
         Ctx,
         State, //
     },
+    poll,
     request::Request,
     span::Span,
     sys::{
@@ -148,11 +149,34 @@ pub(crate) fn cancel(ctx: &Ctx, state: &mut State, what: &Match) -> Result<i32> 
 
 /// Takes one request out that waits without a thread.
 fn cancel_waiting(ctx: &Ctx, state: &mut State, what: &Match) -> Result {
+    match cancel_poll(ctx, state, what) {
+        Err(err) if err == ENOENT => {}
+        result => return result,
+    }
     if what.file.is_some() {
         // A time belongs to no file.
         return Err(ENOENT);
     }
     cancel_timeout(ctx, state, what)
+}
+
+/// Takes one request out that waits for a file. `ENOENT`. One that was woken just now is told to end when
+/// it is looked at.
+fn cancel_poll(ctx: &Ctx, state: &mut State, what: &Match) -> Result {
+    if let Some(mut req) = poll::take_one(state, what.user_data, |req| what.fits_request(req)) {
+        req.set_result(ECANCELED.to_errno(), 0);
+        complete::finish_soon(ctx, state, req);
+        return Ok(());
+    }
+    let user_data = what.user_data.ok_or(ENOENT)?;
+    let ended = poll::end_woken(state, user_data, |opcode| {
+        what.fits(user_data, opcode, 0, None)
+    });
+    if ended {
+        Ok(())
+    } else {
+        Err(ENOENT)
+    }
 }
 
 /// Takes one request out that waits for a time. `ENOENT`; `EALREADY` if that has just come.

@@ -30,12 +30,14 @@ use crate::{
         self,
         Op, //
     },
+    poll,
     request::{
         After,
         ReqBox,
         ReqFile,
         Request, //
     },
+    retry,
     ring::Cqe,
     rsrc,
     submit,
@@ -47,6 +49,7 @@ use crate::{
     timeout, //
 };
 use kernel::{
+    prelude::*,
     sync::atomic::{
         Full,
         Relaxed, //
@@ -126,6 +129,13 @@ pub(crate) fn finish_cancelled(ctx: &Ctx, state: &mut State, req: ReqBox) {
     retire(ctx, state, req);
 }
 
+/// A request will not be done.
+#[cold]
+pub(crate) fn cancelled(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    req.set_result(ECANCELED.to_errno(), 0);
+    finish(ctx, state, req);
+}
+
 /// Gives back what a request holds, and the request itself.
 #[inline(always)]
 fn retire(ctx: &Ctx, state: &mut State, req: ReqBox) {
@@ -157,6 +167,9 @@ fn release(ctx: &Ctx, state: &mut State, req: &mut Request) {
             file::notify(file, rw.is_write());
         }
     }
+    if req.armed.is_some() {
+        poll::forget(state, req);
+    }
     match core::mem::replace(&mut req.op, Op::Idle) {
         Op::Timeout(timeout) | Op::LinkTimeout(timeout) => state.timers.put_free(timeout.armed),
         _ => {}
@@ -165,6 +178,7 @@ fn release(ctx: &Ctx, state: &mut State, req: &mut Request) {
         ReqFile::None => {}
         ReqFile::Normal(file) => drop(file),
         ReqFile::Fixed(node) => drop(rsrc::put(ctx, state, node)),
+        ReqFile::Ring(pollers) => drop(pollers),
     }
     if let Some(node) = req.buffer.take() {
         buffers::put(ctx, state, node);
@@ -217,8 +231,8 @@ pub(crate) fn publish(ctx: &Ctx, state: &mut State) {
 /// Wakes those who poll the ring's descriptor.
 #[cold]
 pub(crate) fn wake_pollers(ctx: &Ctx) {
-    if ctx.poll_wait.has_sleeper() {
-        ctx.poll_wait.wake(0);
+    if ctx.pollers.queue.has_sleeper() {
+        ctx.pollers.queue.wake(0);
     }
 }
 
@@ -236,6 +250,19 @@ pub(crate) fn post_alone(ctx: &Ctx, state: &mut State, cqe: &Cqe) -> Posted {
 ///
 /// Context: any.
 pub(crate) fn push(ctx: &Ctx, req: ReqBox, lazy: bool) {
+    push_from(ctx, req, lazy, false);
+}
+
+/// The same for a request that a wakeup of something polled has found.
+///
+/// That may be a queue in which those wait who poll this ring, or its eventfd: they are woken from
+/// elsewhere. Context: any, with the lock of any wait queue held.
+pub(crate) fn push_woken(ctx: &Ctx, req: ReqBox, lazy: bool) {
+    push_from(ctx, req, lazy, true);
+}
+
+#[inline]
+fn push_from(ctx: &Ctx, req: ReqBox, lazy: bool, woken: bool) {
     let first = ctx.inbox.push(req);
     if first {
         if ctx.flags.contains(SetupFlag::TaskrunFlag) {
@@ -244,9 +271,13 @@ pub(crate) fn push(ctx: &Ctx, req: ReqBox, lazy: bool) {
         if ctx.defers() {
             // It takes an enter to turn this into CQEs, so whoever waits for CQEs elsewhere is told
             // now.
-            eventfd::work_queued(ctx);
-            if ctx.polled.load(Relaxed) {
+            let owed = eventfd::work_queued(ctx, woken);
+            let polled = ctx.polled.load(Relaxed);
+            if polled && !woken {
                 wake_pollers(ctx);
+            }
+            if owed || polled && woken {
+                workqueue::queue::<_, 0>(&ctx.globals.queue, ctx);
             }
         }
     }
@@ -340,6 +371,7 @@ pub(crate) fn run_one(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
         After::Retry => return submit::retry(ctx, state, req),
         After::Issue => return submit::start_later(ctx, state, req),
         After::Expired => return op::timeout::expired(ctx, state, req),
+        After::Poll => return poll::woken(ctx, state, req),
     }
     state.from_worker |= req.from_worker;
     req.from_worker = false;
@@ -366,10 +398,16 @@ fn run_local(ctx: &Ctx, state: &mut State) {
 /// began to poll while CQEs were being posted, and pays an owed eventfd signal.
 pub(crate) fn run_in_worker(ctx: &Ctx) {
     {
-        let mut state = ctx.state.lock();
+        let state = &mut *ctx.state.lock();
+        state.is_running = true;
         if !ctx.defers() {
-            run(ctx, &mut state, u32::MAX);
+            run(ctx, state, u32::MAX);
         }
+        if !state.strays.is_empty() {
+            retry::run_strays(ctx, state);
+            settle(ctx, state);
+        }
+        state.is_running = false;
     }
     // Some believe a wakeup and do not look again, so there must be a reason for it.
     if ctx.polled.load(Relaxed) && ctx.is_readable() {
@@ -392,6 +430,14 @@ pub(crate) fn flush_overflow(ctx: &Ctx, state: &mut State) {
 
 /// Takes every request out of the place where it is. The ring is dying: no CQE will be read.
 pub(crate) fn cancel_all(ctx: &Ctx, state: &mut State) {
+    while let Some(woken) = state.polls.disarm_first() {
+        if let Some(req) = woken {
+            retire(ctx, state, req);
+        }
+    }
+    while let Some(req) = state.strays.pop() {
+        retire(ctx, state, req);
+    }
     while let Some(req) = state.backlog.pop() {
         retire(ctx, state, req);
     }

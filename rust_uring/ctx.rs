@@ -43,6 +43,7 @@ use crate::{
     },
     link::Assembly,
     personality::Personalities,
+    pollers::Pollers,
     release::Released,
     request::{
         Cache,
@@ -64,6 +65,7 @@ use crate::{
             Counter,
             Root, //
         },
+        poll::Polls,
         rcu_cell::RcuCell,
         region::Region,
         task::{
@@ -137,6 +139,12 @@ pub(crate) struct State {
     pub(crate) timers: Timers,
     /// Memory that what was submitted before may not use any more.
     pub(crate) released: Released,
+    /// Requests that wait until a file is ready; also those that were woken, until that is dealt with.
+    pub(crate) polls: Polls<Request>,
+    /// Requests that are to be tried again, which nobody of their process has come for.
+    pub(crate) strays: Fifo<Request>,
+    /// The runner is at work: it looks at [`State::strays`] before it goes.
+    pub(crate) is_running: bool,
     /// Completions that the last call of a deferring ring has left for the next one.
     pub(crate) backlog: Chain<Request>,
     /// One of the CQEs that were posted since the last look is that of a request that a worker ran.
@@ -243,9 +251,8 @@ pub(crate) struct RingCtx {
     /// Tasks that wait for CQEs.
     #[pin]
     pub(crate) cq_wait: WaitQueue,
-    /// Those who poll the ring's descriptor.
-    #[pin]
-    pub(crate) poll_wait: WaitQueue,
+    /// Those who poll the ring.
+    pub(crate) pollers: Arc<Pollers>,
     /// Somebody has polled the descriptor, ever.
     pub(crate) polled: Atomic<bool>,
     /// The eventfd, for those who hold no lock.
@@ -304,6 +311,9 @@ impl RingCtx {
             drain: Drain::new(),
             timers: Timers::new(),
             released: Released::new(),
+            polls: Polls::new(),
+            strays: Fifo::new(),
+            is_running: false,
             backlog: Chain::new(),
             from_worker: false,
             waiters: 0,
@@ -338,7 +348,7 @@ impl RingCtx {
             messages: Atomic::new(0),
             wait_nr: Atomic::new(WAIT_NR_NONE),
             cq_wait <- WaitQueue::new(c_str!("RingCtx::cq_wait"), static_lock_class!()),
-            poll_wait <- WaitQueue::new(c_str!("RingCtx::poll_wait"), static_lock_class!()),
+            pollers: Pollers::new()?,
             polled: Atomic::new(false),
             eventfd: RcuCell::new(None),
             eventfd_owed: Atomic::new(false),
@@ -494,7 +504,9 @@ impl_has_work! {
 impl Ring {
     /// Puts a ring together. `ENOMEM`.
     pub(crate) fn new(ctx: impl PinInit<RingCtx, Error>) -> Result<Pin<KBox<Self>>> {
-        let ctx = Root::new(ctx)?;
+        let mut ctx = Root::new(ctx)?;
+        let weak = ctx.pollers.ring().clone();
+        ctx.set_weak(weak);
         KBox::pin_init(
             pin_init!(Self {
                 exit <- new_work!("Ring::exit"),
@@ -519,6 +531,7 @@ impl WorkItem for Ring {
 
     /// Empties every place where a request can be, until the last one is back.
     fn run(this: Pin<KBox<Self>>) {
+        this.ctx.pollers.queue.hang_up();
         // A twentieth of a second, as natively.
         let interval = kernel::time::msecs_to_jiffies(50);
         loop {

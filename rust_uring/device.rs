@@ -31,11 +31,7 @@ use crate::{
         },
         task,
         uaccess,
-        wait::{
-            events,
-            PollCall, //
-        },
-        workqueue, //
+        wait::PollCall, //
     }, //
 };
 use kernel::{
@@ -51,7 +47,6 @@ use kernel::{
     seq_file::SeqFile,
     sync::{
         aref::ARef,
-        atomic::Full,
         Arc, //
     }, //
 };
@@ -221,27 +216,8 @@ impl RingFile for Ring {
         dispatch(&self.ctx.globals, Some((self, file)), cmd, arg)
     }
 
-    fn poll(&self, call: &PollCall<'_>) -> u32 {
-        let ctx: &Ctx = &self.ctx;
-        if !ctx.polled.xchg(true, Full) {
-            // Whoever posts CQEs just now may not have seen that. Once the lock was free for a
-            // moment everybody has; then those who poll already look again.
-            workqueue::queue::<_, 0>(&ctx.globals.queue, ctx);
-        }
-        call.wait_on(&ctx.poll_wait);
-        let (full, ready) = ctx
-            .rings
-            .read(|rings| rings.map_or((true, 0), |r| (r.sq_full(), r.cq_ready())));
-        let mut mask = 0;
-        if !full {
-            mask |= events::OUT;
-        }
-        // What is on the overflow list is not flushed here: that would take `uring_lock`, which is
-        // held while files are polled. Those who come because of it find it when they enter.
-        if ready != 0 || ctx.has_work() {
-            mask |= events::IN;
-        }
-        mask
+    fn poll<'a>(&'a self, call: &PollCall<'a>) -> u32 {
+        self.ctx.pollers.poll(call)
     }
 
     fn mmap(&self, vma: &VmaNew, offset: u64) -> Result {

@@ -76,19 +76,26 @@ pub(crate) fn cqe_posted(ctx: &Ctx, eventfd: &RingEventFd, rings: &Rings, from_w
     eventfd.signal(ctx);
 }
 
-/// Completions wait to be run in a ring that defers them. Context: any.
-pub(crate) fn work_queued(ctx: &Ctx) {
+/// Completions wait to be run in a ring that defers them. With `later`, the signal is owed; returns
+/// whether it is. Context: any.
+pub(crate) fn work_queued(ctx: &Ctx, later: bool) -> bool {
     let disabled = ctx
         .rings
         .read(|rings| rings.is_none_or(|r| r.cq_flags().load() & abi::CQ_EVENTFD_DISABLED != 0));
     if disabled {
-        return;
+        return false;
     }
     ctx.eventfd.read(|eventfd| {
-        if let Some(eventfd) = eventfd.filter(|e| !e.only_async) {
+        let Some(eventfd) = eventfd.filter(|e| !e.only_async) else {
+            return false;
+        };
+        if later {
+            ctx.eventfd_owed.store(true, Relaxed);
+        } else {
             eventfd.signal(ctx);
         }
-    });
+        later
+    })
 }
 
 /// Gives a signal that could not be given where it arose. Context: may sleep.

@@ -34,7 +34,11 @@ pub(crate) fn show(ctx: &Ctx, m: &SeqFile) {
         "SqThread:\t-1\nSqThreadCpu:\t-1\nSqTotalTime:\t0\nSqWorkTime:\t0\n"
     );
     show_resources(&state, m);
-    seq_print!(m, "PollList:\nCqOverflowList:\n");
+    seq_print!(m, "PollList:\n");
+    for armed in state.polls.iter() {
+        seq_print!(m, "  op={}, task_works=0\n", armed.tag());
+    }
+    seq_print!(m, "CqOverflowList:\n");
     for entry in state.cq.overflowed().iter() {
         let cqe = entry.cqe;
         seq_print!(

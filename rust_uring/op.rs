@@ -10,6 +10,7 @@
 pub(crate) mod cancel;
 pub(crate) mod nop;
 pub(crate) mod open;
+pub(crate) mod poll;
 pub(crate) mod rw;
 pub(crate) mod sync;
 pub(crate) mod timeout;
@@ -33,7 +34,8 @@ use crate::{
     sys::{
         cred,
         file,
-        iopoll::Polled, //
+        iopoll::Polled,
+        poll::mask, //
     }, //
 };
 use kernel::{
@@ -49,6 +51,10 @@ pub(crate) enum Op {
     Message,
     /// `NOP` and `NOP128`
     Nop(nop::Nop),
+    /// `POLL_ADD`
+    Poll(poll::PollAdd),
+    /// `POLL_REMOVE`
+    PollRemove(poll::PollRemove),
     /// Reads and writes
     Rw(rw::Rw),
     /// What is done to a file as a whole
@@ -188,7 +194,11 @@ const fn describe(opcode: u8) -> Option<OpInfo> {
             stays: true,
             ..FILE
         }),
-        abi::op::CLOSE => Some(OpInfo {
+        abi::op::POLL_ADD => Some(OpInfo {
+            stays: true,
+            ..FILE
+        }),
+        abi::op::CLOSE | abi::op::POLL_REMOVE => Some(OpInfo {
             stays: true,
             ..PLAIN
         }),
@@ -222,6 +232,8 @@ pub(crate) const fn name(opcode: u8) -> &'static str {
         abi::op::WRITE_FIXED => "WRITE_FIXED",
         abi::op::READV_FIXED => "READV_FIXED",
         abi::op::WRITEV_FIXED => "WRITEV_FIXED",
+        abi::op::POLL_ADD => "POLL_ADD",
+        abi::op::POLL_REMOVE => "POLL_REMOVE",
         abi::op::FSYNC => "FSYNC",
         abi::op::FALLOCATE => "FALLOCATE",
         abi::op::SYNC_FILE_RANGE => "SYNC_FILE_RANGE",
@@ -264,6 +276,8 @@ fn prep_other(state: &mut State, req: &mut Request, sqe: &Sqe) -> Result {
         | abi::op::WRITE_FIXED
         | abi::op::READV_FIXED
         | abi::op::WRITEV_FIXED => req.set_op(Op::Rw(rw::prep(sqe)?)),
+        abi::op::POLL_ADD => req.set_op(Op::Poll(poll::prep_add(sqe)?)),
+        abi::op::POLL_REMOVE => req.set_op(Op::PollRemove(poll::prep_remove(sqe)?)),
         abi::op::OPENAT | abi::op::OPENAT2 => req.set_op(open::prep_open(sqe, fixed)?),
         abi::op::STATX => req.set_op(open::prep_statx(sqe, fixed)?),
         abi::op::CLOSE | abi::op::FIXED_FD_INSTALL | abi::op::FILES_UPDATE => {
@@ -304,6 +318,8 @@ fn issue_other(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
     match &req.op {
         Op::Nop(nop) => nop::issue(state, *nop, req),
         Op::Rw(_) => issue_rw(ctx, state, req),
+        Op::Poll(poll) => poll::issue_add(ctx, state, *poll, req),
+        Op::PollRemove(what) => poll::issue_remove(ctx, state, *what, req),
         Op::Sync(sync) if sync.blocks() => Issued::Block(req),
         Op::Sync(_) => sync::run(req).issued(state),
         Op::Open(_) => open::issue_open(ctx, state, req),
@@ -355,6 +371,16 @@ pub(crate) fn is_independent(req: &Request) -> bool {
     }
 }
 
+/// What to wait for if the request would block: that its file is ready for this. `None` for requests that
+/// wait for something else.
+pub(crate) fn poll_events(req: &Request) -> Option<u32> {
+    match &req.op {
+        Op::Rw(rw) if rw.is_write() => Some(mask::OUT),
+        Op::Rw(_) => Some(mask::IN),
+        _ => None,
+    }
+}
+
 /// What can only be done with the ring's state, of a request that a worker is to run.
 #[cold]
 pub(crate) fn before_worker(ctx: &Ctx, state: &mut State, req: &mut Request) {
@@ -369,7 +395,8 @@ pub(crate) fn before_worker(ctx: &Ctx, state: &mut State, req: &mut Request) {
 ///
 /// `Run::Block` if the thread has something else to do first.
 pub(crate) fn run_blocking(mut req: ReqBox) -> Run {
-    if core::mem::replace(&mut req.after, After::Complete) == After::Issue {
+    let first = core::mem::replace(&mut req.after, After::Complete) == After::Issue;
+    if first {
         if let Err(err) = submit::assign_in_worker(&mut req) {
             req.set_result(err.to_errno(), 0);
             return Run::Done(req);
@@ -388,10 +415,12 @@ pub(crate) fn run_blocking(mut req: ReqBox) -> Run {
             }
             run
         }
+        Op::Poll(_) => poll::run_in_worker(req, first),
         Op::Sync(_) => sync::run(req),
         Op::Open(_) | Op::Statx(_) => open::run(req),
         Op::Descriptor(what) => open::run_descriptor(*what, req),
         Op::Nop(_) | Op::Cancel(_) | Op::Message | Op::Idle => Run::Done(req),
         Op::Timeout(_) | Op::LinkTimeout(_) | Op::TimeoutChange(_) => Run::Done(req),
+        Op::PollRemove(what) => poll::remove_in_worker(*what, req),
     }
 }

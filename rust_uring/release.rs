@@ -19,6 +19,7 @@ use crate::{
     },
     drain,
     iopoll,
+    poll,
     request::{
         ReqBox,
         Request, //
@@ -104,7 +105,10 @@ fn is_over(ctx: &Ctx, state: &mut State, span: Span) -> bool {
     while let Some(req) = drain::take_one(state, wanted) {
         end(ctx, state, req);
     }
-    let mut running = false;
+    while let Some(req) = poll::take_one(state, None, wanted) {
+        end(ctx, state, req);
+    }
+    let mut running = !state.strays.is_empty();
     for user in state.pools.iter() {
         running |= user.pool().cancel(ctx, &what) != worker::Found::Nothing;
     }

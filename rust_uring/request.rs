@@ -16,6 +16,7 @@ use crate::{
     files::FileRef,
     link::Tie,
     op::Op,
+    pollers::Pollers,
     ring::Cqe,
     span::Span,
     sys::{
@@ -24,7 +25,8 @@ use crate::{
         mpsc::{
             Chain,
             Linked, //
-        }, //
+        },
+        poll::Armed, //
     },
     worker::Class, //
 };
@@ -34,7 +36,8 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::Relaxed, //
+        atomic::Relaxed,
+        Arc, //
     }, //
 };
 
@@ -49,6 +52,8 @@ pub(crate) enum ReqFile {
     Normal(ARef<File>),
     /// A registered one.
     Fixed(FileRef),
+    /// A ring that is polled, and not held.
+    Ring(Arc<Pollers>),
 }
 
 impl ReqFile {
@@ -59,6 +64,7 @@ impl ReqFile {
             Self::None => None,
             Self::Normal(file) => Some(file),
             Self::Fixed(node) => Some(&node.value),
+            Self::Ring(_) => None,
         }
     }
 }
@@ -76,6 +82,8 @@ pub(crate) enum After {
     Issue,
     /// The time that it waited for has come.
     Expired,
+    /// What it polls may be ready.
+    Poll,
 }
 
 /// What one SQE asked for.
@@ -106,12 +114,16 @@ pub(crate) struct Request {
     /// The submitter's pool, one more than its index in the ring's list, if the request may come back
     /// from elsewhere and need a worker then; else 0.
     pub(crate) pool: u8,
+    /// How often it has waited for its file.
+    pub(crate) waits: u8,
     /// What the completion list is to do with it.
     pub(crate) after: After,
     /// The ring: held so that it is there while the request is.
     pub(crate) ctx: CtxRef,
     /// The file.
     pub(crate) file: ReqFile,
+    /// What it waits with if it polls; kept for the next one who uses the request.
+    pub(crate) armed: Option<Arc<Armed<Request>>>,
     /// The registered buffer.
     pub(crate) buffer: Option<BufferRef>,
     /// Other credentials than the submitter's own, or the submitter's if it is not the one who runs
@@ -163,9 +175,11 @@ impl Request {
             from_worker: false,
             nowait: false,
             pool: 0,
+            waits: 0,
             after: After::Complete,
             ctx,
             file: ReqFile::None,
+            armed: None,
             buffer: None,
             creds: None,
             tie: None,
@@ -204,6 +218,7 @@ impl Request {
             // Their arguments were read when they were submitted.
             Op::Open(_) | Op::Timeout(_) | Op::LinkTimeout(_) | Op::TimeoutChange(_) => None,
             Op::Idle | Op::Message | Op::Nop(_) | Op::Sync(_) | Op::Cancel(_) => None,
+            Op::Poll(_) | Op::PollRemove(_) => None,
         }
     }
 

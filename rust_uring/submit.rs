@@ -25,6 +25,7 @@ use crate::{
         Op,
         OpInfo, //
     },
+    poll,
     request::{
         After,
         ReqBox,
@@ -222,12 +223,32 @@ pub(crate) fn assign_in_worker(req: &mut Request) -> Result {
 /// Does what the request asks for, and sees to what comes of it.
 #[inline(always)]
 fn issue(ctx: &Ctx, state: &mut State, req: ReqBox) {
-    match op::issue(ctx, state, req) {
+    let issued = op::issue(ctx, state, req);
+    see_to(ctx, state, issued);
+}
+
+/// The same for a request that comes from where it waited.
+pub(crate) fn issue_again(ctx: &Ctx, state: &mut State, req: ReqBox) {
+    issue(ctx, state, req);
+}
+
+/// Sees to what came of a request that was issued.
+#[inline(always)]
+pub(crate) fn see_to(ctx: &Ctx, state: &mut State, issued: Issued) {
+    match issued {
         Issued::Done(req) => complete::finish(ctx, state, req),
         Issued::DoneLater(req) if ctx.defers() => complete::push(ctx, req, false),
         Issued::DoneLater(req) => state.local.push(req),
-        Issued::Block(req) => punt(ctx, state, req),
+        Issued::Block(req) => block(ctx, state, req),
         Issued::Gone => {}
+    }
+}
+
+/// A request would block: it waits for its file, or a worker does it.
+#[cold]
+fn block(ctx: &Ctx, state: &mut State, req: ReqBox) {
+    if let Some(req) = poll::instead_of_blocking(ctx, state, req) {
+        punt(ctx, state, req);
     }
 }
 
@@ -257,6 +278,7 @@ fn assign_for_op(state: &mut State, req: &mut Request) -> Result {
     match &req.op {
         Op::Rw(rw) if rw.is_fixed() => rw::assign_buffer(state, req, req.buf_index),
         Op::Open(_) | Op::Statx(_) => open::assign_directory(req, req.fd),
+        Op::Poll(_) => poll::let_go_of_ring(req),
         _ => Ok(()),
     }
 }
@@ -265,10 +287,15 @@ fn assign_for_op(state: &mut State, req: &mut Request) -> Result {
 /// number by which a request knows the pool, 0 if there is none. Context: may sleep.
 pub(crate) fn keep_pool(ctx: &Ctx, state: &mut State) -> u8 {
     match state.pool(ctx) {
-        // Beyond 255 processes at one ring there is no number for it.
-        Ok((index, pool)) if Pool::keep_worker(&pool) => u8::try_from(index + 1).unwrap_or(0),
+        Ok((index, pool)) if Pool::keep_worker(&pool) => pool_number(index),
         _ => 0,
     }
+}
+
+/// The number by which a request knows a pool of the ring; 0 if there is none.
+pub(crate) fn pool_number(index: usize) -> u8 {
+    // Beyond 255 processes at one ring there is no number for it.
+    u8::try_from(index + 1).unwrap_or(0)
 }
 
 /// Prepares for a request to go on in the background and then to need a worker after all: it is not
@@ -297,7 +324,7 @@ pub(crate) fn punt(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
         Err(_) => Err(req),
     };
     if let Err(req) = result {
-        no_worker(ctx, state, req);
+        complete::cancelled(ctx, state, req);
     }
 }
 
@@ -310,7 +337,7 @@ pub(crate) fn punt_back(ctx: &Ctx, state: &mut State, req: ReqBox) {
         None => Err(req),
     };
     if let Err(req) = result {
-        no_worker(ctx, state, req);
+        complete::cancelled(ctx, state, req);
     }
 }
 
@@ -323,11 +350,6 @@ pub(crate) fn retry(ctx: &Ctx, state: &mut State, req: ReqBox) {
     } else {
         punt_back(ctx, state, req);
     }
-}
-
-fn no_worker(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
-    req.set_result(ECANCELED.to_errno(), 0);
-    complete::finish(ctx, state, req);
 }
 
 /// Finds the file that an SQE names and gives it to the request. `EBADF`.

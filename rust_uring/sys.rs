@@ -12,7 +12,6 @@ pub(crate) mod eventfd;
 pub(crate) mod exit_watch;
 mod ffi;
 pub(crate) mod file;
-#[allow(dead_code)]
 pub(crate) mod index;
 pub(crate) mod iocb;
 pub(crate) mod iopoll;
@@ -23,10 +22,10 @@ pub(crate) mod nospec;
 pub(crate) mod path;
 pub(crate) mod percpu_ref;
 pub(crate) mod pinned;
+pub(crate) mod poll;
 pub(crate) mod rcu_cell;
 pub(crate) mod region;
 pub(crate) mod ring_file;
-#[allow(dead_code)]
 pub(crate) mod slot;
 pub(crate) mod task;
 pub(crate) mod task_restrictions;

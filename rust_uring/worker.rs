@@ -244,7 +244,7 @@ impl Pool {
     /// current task cannot make one. Context: may sleep.
     pub(crate) fn submit(this: &Arc<Self>, req: ReqBox) -> core::result::Result<(), ReqBox> {
         let class = req.class();
-        let may_spawn = this.is_current();
+        let may_spawn = this.may_spawn();
         let spawn = {
             let queues = &mut *this.queues.lock();
             let nobody = !may_spawn && queues.classes.iter().all(|q| q.threads == q.wanted);
@@ -308,9 +308,12 @@ impl Pool {
             let Some(queue) = queues.classes.get_mut(class as usize) else {
                 return false;
             };
+            let spawn = queue.threads == 0;
+            if spawn && !this.may_spawn() {
+                return false;
+            }
             // Under the lock with which threads are retired.
             this.keeps_worker.store(true, Relaxed);
-            let spawn = queue.threads == 0;
             if spawn {
                 queue.threads += 1;
             }
@@ -322,6 +325,17 @@ impl Pool {
             return false;
         }
         true
+    }
+
+    /// Whether the current task can make a thread: it is of the process, and not a kernel thread that
+    /// has borrowed its memory.
+    fn may_spawn(&self) -> bool {
+        user_worker::available() && self.is_current() && !task::is_kernel_thread()
+    }
+
+    /// The process' memory.
+    pub(crate) fn mm(&self) -> &Mm {
+        &self.mm
     }
 
     /// A thread could not be made. If it was the only one, nobody comes for what waits.

@@ -126,6 +126,8 @@ static __maybe_unused bool device_has_op(unsigned int opcode)
 	case IORING_OP_READV:
 	case IORING_OP_WRITEV:
 	case IORING_OP_FSYNC:
+	case IORING_OP_POLL_ADD:
+	case IORING_OP_POLL_REMOVE:
 	case IORING_OP_READ_FIXED:
 	case IORING_OP_WRITE_FIXED:
 	case IORING_OP_SYNC_FILE_RANGE:

@@ -19,6 +19,7 @@ use crate::{
         Op,
         Run, //
     },
+    poll,
     request::{
         After,
         ReqBox,
@@ -434,8 +435,9 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
 /// How often a file may say that it is ready and would block after all.
 const TRIES: u32 = 128;
 
-/// Does the transfer in a worker. What can be waited for is waited for here, and then tried without
-/// blocking, so that a pipe takes as much as it has room for.
+/// Does the transfer in a worker. What can be polled is left to be tried again when it is ready. If that
+/// was in vain often enough the thread waits until it is, and tries without blocking, so that a pipe
+/// takes as much as it has room for.
 ///
 /// `Run::Block` if the thread has something else to do first. Context: may sleep.
 pub(crate) fn run_in_worker(mut req: ReqBox, buffer: Option<&PinnedBuffer>) -> Run {
@@ -447,6 +449,14 @@ pub(crate) fn run_in_worker(mut req: ReqBox, buffer: Option<&PinnedBuffer>) -> R
         req = match run(req, buffer, Wait::Never) {
             Run::Block(req) => req,
             run => return run,
+        };
+        req = match poll::instead_of_blocking_in_worker(req) {
+            Ok(()) => return Run::Gone,
+            Err((same, true)) => {
+                req = same;
+                continue;
+            }
+            Err((same, false)) => same,
         };
         let (Some(file), Op::Rw(rw)) = (req.file.get(), &req.op) else {
             break;

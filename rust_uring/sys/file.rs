@@ -76,6 +76,30 @@ pub(crate) fn can_poll(file: &File) -> bool {
     unsafe { ffi::uring_file_can_poll(file.as_ptr()) }
 }
 
+/// Whether what it tells, and gives, depends on who asks.
+pub(crate) fn is_signalfd(file: &File) -> bool {
+    // SAFETY: The file is open.
+    unsafe { ffi::uring_file_is_signalfd(file.as_ptr()) }
+}
+
+/// Whether it can be read, or written, with flags for just this transfer.
+pub(crate) fn has_iter(file: &File, write: bool) -> bool {
+    // SAFETY: The file is open.
+    unsafe { ffi::uring_file_has_iter(file.as_ptr(), write) }
+}
+
+/// Whether it is a pipe.
+pub(crate) fn is_fifo(file: &File) -> bool {
+    // SAFETY: The file is open.
+    unsafe { ffi::uring_file_is_fifo(file.as_ptr()) }
+}
+
+/// Whether it is a socket of the `AF_UNIX` family.
+pub(crate) fn is_unix_socket(file: &File) -> bool {
+    // SAFETY: The file is open.
+    unsafe { ffi::uring_file_is_unix_socket(file.as_ptr()) }
+}
+
 /// Whether it is ready now, for reading or for writing.
 pub(crate) fn is_ready(file: &File, write: bool) -> bool {
     let mask = if write {

@@ -31,6 +31,15 @@ static const unsigned int URING_EPOLLOUT = (__force unsigned int)EPOLLOUT;
 static const unsigned int URING_EPOLLRDNORM = (__force unsigned int)EPOLLRDNORM;
 static const unsigned int URING_EPOLLWRNORM = (__force unsigned int)EPOLLWRNORM;
 static const unsigned int URING_EPOLL_WAKE = (__force unsigned int)EPOLL_URING_WAKE;
+static const unsigned int URING_EPOLLPRI = (__force unsigned int)EPOLLPRI;
+static const unsigned int URING_EPOLLERR = (__force unsigned int)EPOLLERR;
+static const unsigned int URING_EPOLLHUP = (__force unsigned int)EPOLLHUP;
+static const unsigned int URING_EPOLLRDHUP = (__force unsigned int)EPOLLRDHUP;
+static const unsigned int URING_EPOLLNVAL = (__force unsigned int)EPOLLNVAL;
+static const unsigned int URING_EPOLLET = (__force unsigned int)EPOLLET;
+static const unsigned int URING_EPOLLONESHOT = (__force unsigned int)EPOLLONESHOT;
+static const unsigned int URING_EPOLLEXCLUSIVE = (__force unsigned int)EPOLLEXCLUSIVE;
+static const unsigned int URING_POLLFREE = (__force unsigned int)POLLFREE;
 static const unsigned int URING_TASK_NORMAL = TASK_NORMAL;
 static const unsigned int URING_TASK_INTERRUPTIBLE = TASK_INTERRUPTIBLE;
 static const unsigned int URING_WQ_UNBOUND = WQ_UNBOUND;
@@ -180,6 +189,25 @@ static const int URING_IOCB_HIPRI = IOCB_HIPRI;
 static const unsigned int URING_FMODE_READ = (__force unsigned int)FMODE_READ;
 static const unsigned int URING_FMODE_WRITE = (__force unsigned int)FMODE_WRITE;
 static const u64 URING_MAX_RW_COUNT = MAX_RW_COUNT;
+
+/* Polling files; defined in poll.c */
+unsigned int uring_poll_file(struct file *file, struct poll_table_struct *pt);
+void uring_poll_enqueue(struct wait_queue_head *head, struct wait_queue_entry *entry,
+			int (*func)(struct wait_queue_entry *entry, unsigned int mode, int flags,
+				    void *key),
+			void *private, bool exclusive);
+void uring_poll_unlink(struct wait_queue_entry *entry);
+void uring_poll_dequeue(struct wait_queue_head **head, struct wait_queue_entry *entry);
+unsigned int uring_mangle_poll(unsigned int events);
+unsigned int uring_demangle_poll(unsigned int events);
+bool uring_file_is_signalfd(struct file *file);
+bool uring_file_is_fifo(struct file *file);
+bool uring_file_has_iter(struct file *file, bool write);
+
+/* A process' memory in a kernel thread; defined in poll.c */
+bool uring_borrow_mm(struct mm_struct *mm, struct mem_cgroup **memcg);
+void uring_return_mm(struct mm_struct *mm, struct mem_cgroup *memcg);
+bool uring_is_kthread(void);
 
 /* Credentials of others */
 const struct cred *uring_override_creds(const struct cred *cred);

@@ -22,7 +22,8 @@ use kernel::{
             Relaxed,
             Release, //
         },
-        Arc, //
+        Arc,
+        ArcBorrow, //
     }, //
 };
 
@@ -134,16 +135,6 @@ impl<T: Indexed> Index<T> {
             all: Ends::EMPTY,
             buckets: KVVec::new(),
         }
-    }
-
-    /// How many things there are.
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether there is nothing in it.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.len == 0
     }
 
     /// The bucket of a key. Zero if there are none.
@@ -376,17 +367,21 @@ impl<T: Indexed> Index<T> {
         })
     }
 
-    /// A reference to a thing that is in here.
+    /// A reference of the caller's own to a thing, if it is in here.
     pub(crate) fn arc(&self, item: &T) -> Option<Arc<T>> {
+        self.get(item).map(Arc::from)
+    }
+
+    /// A reference to a thing, if it is in here.
+    pub(crate) fn get(&self, item: &T) -> Option<ArcBorrow<'_, T>> {
         let links = item.links();
         if links.owner.load(Relaxed) != self.number {
             return None;
         }
         // SAFETY: In here, so reachable.
         let raw = unsafe { self.at(links) }.item;
-        // SAFETY: From `Arc::into_raw`; the count of the index stays where it is.
-        let ours = core::mem::ManuallyDrop::new(unsafe { Arc::from_raw(raw) });
-        Some(Arc::clone(&ours))
+        // SAFETY: From `Arc::into_raw`, and the index' count is there while the index is borrowed.
+        Some(unsafe { ArcBorrow::from_raw(raw) })
     }
 }
 
@@ -440,7 +435,7 @@ mod tests {
     #[test]
     fn nothing_is_found_in_an_empty_index() {
         let mut index = Index::<Thing>::new();
-        assert!(index.is_empty());
+        assert!(index.iter().next().is_none());
         assert_eq!(first(index.newest(0)), u64::MAX);
         assert_eq!(first(index.oldest(7)), u64::MAX);
         assert_eq!(index.iter().count(), 0);
@@ -454,7 +449,7 @@ mod tests {
         for number in 0..100 {
             assert!(index.insert(number % 5, thing(number, &count)?).is_ok());
         }
-        assert_eq!(index.len(), 100);
+        assert_eq!(index.iter().count(), 100);
         assert_eq!(first(index.newest(3)), 98);
         assert_eq!(first(index.oldest(3)), 3);
         assert_eq!(first(index.newest(3).filter(|t| t.number < 50)), 48);
@@ -480,8 +475,8 @@ mod tests {
         assert!(one.insert(10, it.clone()).is_err());
         assert!(other.insert(10, it.clone()).is_err());
         assert!(other.remove(&it).is_none());
-        assert!(other.arc(&it).is_none());
-        assert!(one.arc(&it).is_some());
+        assert!(other.get(&it).is_none());
+        assert!(one.get(&it).is_some());
         assert!(it.links.is_linked());
         assert!(one.remove(&it).is_some());
         assert!(one.remove(&it).is_none());
@@ -523,7 +518,7 @@ mod tests {
         for it in all.iter().rev() {
             assert_eq!(index.remove(it).is_some(), it.number % 3 != 0);
         }
-        assert!(index.is_empty());
+        assert!(index.iter().next().is_none());
         drop(all);
         assert_eq!(count.load(Relaxed), 0);
         Ok(())

@@ -15,7 +15,12 @@ use core::{
 };
 use kernel::{
     bindings,
+    new_spinlock,
     prelude::*,
+    sync::{
+        Arc,
+        SpinLock, //
+    },
     types::Opaque, //
 };
 
@@ -121,8 +126,43 @@ impl<T> Drop for Counter<T> {
     }
 }
 
+/// A way to a counted value that does not keep it.
+///
+/// # Invariants
+///
+/// `target` is null, or a value whose [`Root`] was not killed: that makes it null first.
+#[pin_data]
+pub(crate) struct Weak<T> {
+    #[pin]
+    target: SpinLock<*const Counted<T>>,
+}
+
+// SAFETY: What is handed out are `Counter`s.
+unsafe impl<T: Send + Sync> Send for Weak<T> {}
+// SAFETY: As for `Send`.
+unsafe impl<T: Send + Sync> Sync for Weak<T> {}
+
+impl<T> Weak<T> {
+    /// One that leads to nothing yet.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            target <- new_spinlock!(core::ptr::null(), "Weak::target"),
+        })
+    }
+
+    /// A reference, unless the value is about to go away. Context: interrupts are on.
+    pub(crate) fn get(&self) -> Option<Counter<T>> {
+        let target = self.target.lock();
+        // SAFETY: By the invariants the root is there for as long as the lock is held.
+        unsafe { target.as_ref() }.map(Counted::get)
+    }
+}
+
 /// The owner of a counted value.
-pub(crate) struct Root<T>(Pin<KBox<Counted<T>>>);
+pub(crate) struct Root<T> {
+    value: Pin<KBox<Counted<T>>>,
+    weak: Option<Arc<Weak<T>>>,
+}
 
 impl<T> Root<T> {
     /// Allocates and initialises the value.
@@ -149,16 +189,33 @@ impl<T> Root<T> {
             GFP_KERNEL,
         )?;
         // INVARIANT: In a `Root`, with `refs` initialised (and one count that is the root's).
-        Ok(Self(counted))
+        Ok(Self {
+            value: counted,
+            weak: None,
+        })
+    }
+
+    /// Makes `weak` lead to the value until [`Root::kill`].
+    pub(crate) fn set_weak(&mut self, weak: Arc<Weak<T>>) {
+        // INVARIANT: `kill` comes later, because it needs `self` and makes it null again. Should there
+        // be another one already it is made null here.
+        if let Some(old) = self.weak.take() {
+            *old.target.lock() = core::ptr::null();
+        }
+        *weak.target.lock() = &raw const *self.value;
+        self.weak = Some(weak);
     }
 
     /// Gives up the root's own count. From now on [`Counted::is_dying`] is true and the counter can
     /// reach zero. Call once. Context: any.
     pub(crate) fn kill(&self) {
-        if !self.0.is_dying() {
+        if let Some(weak) = &self.weak {
+            *weak.target.lock() = core::ptr::null();
+        }
+        if !self.value.is_dying() {
             // SAFETY: `refs` is initialised and was not killed before: only the root does that, and
             // it has no second owner.
-            unsafe { bindings::percpu_ref_kill_and_confirm(self.0.refs.get(), None) };
+            unsafe { bindings::percpu_ref_kill_and_confirm(self.value.refs.get(), None) };
         }
     }
 
@@ -168,10 +225,10 @@ impl<T> Root<T> {
     pub(crate) fn wait_zero(&self, timeout: usize) -> bool {
         // SAFETY: `zero` is initialised by the invariants.
         unsafe {
-            if bindings::completion_done(self.0.zero.get()) {
+            if bindings::completion_done(self.value.zero.get()) {
                 return true;
             }
-            bindings::wait_for_completion_interruptible_timeout(self.0.zero.get(), timeout) > 0
+            bindings::wait_for_completion_interruptible_timeout(self.value.zero.get(), timeout) > 0
         }
     }
 }
@@ -181,7 +238,7 @@ impl<T> Deref for Root<T> {
 
     #[inline(always)]
     fn deref(&self) -> &Counted<T> {
-        &self.0
+        &self.value
     }
 }
 
@@ -190,9 +247,9 @@ impl<T> Drop for Root<T> {
         self.kill();
         // SAFETY: `zero` is initialised, and after `kill` the counter gets to zero when the last
         // `Counter` is dropped.
-        unsafe { bindings::wait_for_completion(self.0.zero.get()) };
+        unsafe { bindings::wait_for_completion(self.value.zero.get()) };
         // SAFETY: The counter is at zero and dead; nobody can reach it any more but us.
-        unsafe { bindings::percpu_ref_exit(self.0.refs.get()) };
+        unsafe { bindings::percpu_ref_exit(self.value.refs.get()) };
     }
 }
 

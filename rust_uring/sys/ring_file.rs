@@ -37,7 +37,7 @@ pub(crate) trait RingFile: Send + Sync + Sized + 'static {
 
     /// `poll(2)` and `epoll_wait(2)`: what is ready now. Context: must not take a lock that is held
     /// while a file is polled.
-    fn poll(&self, call: &PollCall<'_>) -> u32;
+    fn poll<'a>(&'a self, call: &PollCall<'a>) -> u32;
 
     /// `mmap(2)` at byte offset `offset`. Context: holds the caller's `mmap_lock`.
     fn mmap(&self, vma: &VmaNew, offset: u64) -> Result;
@@ -177,8 +177,9 @@ unsafe extern "C" fn poll<T: RingFile>(
     file: *mut bindings::file,
     table: *mut bindings::poll_table_struct,
 ) -> bindings::__poll_t {
-    // SAFETY: The file is open; the table is null or valid for the call.
-    unsafe { borrow::<T>(file).poll(&PollCall::new(File::from_raw_file(file), table)) }
+    // SAFETY: The file is open; the table is null or valid for the call, and entries that it makes go
+    // before the file's data does.
+    unsafe { borrow::<T>(file).poll(&PollCall::new(file, table)) }
 }
 
 /// `f_op->unlocked_ioctl`

@@ -91,6 +91,50 @@ pub(crate) fn is_current_mm(mm: &Mm) -> bool {
     task.mm().is_some_and(|m| core::ptr::eq::<Mm>(&**m, mm))
 }
 
+/// Whether the current task is a thread of the kernel's, whatever memory it may have borrowed.
+pub(crate) fn is_kernel_thread() -> bool {
+    // SAFETY: No requirements.
+    unsafe { ffi::uring_is_kthread() }
+}
+
+/// While it lives, the current kernel thread has the memory of a process, and what it allocates is
+/// charged to that.
+///
+/// # Invariants
+///
+/// The current thread has borrowed `mm`, and charges to `memcg`, which is counted.
+pub(crate) struct BorrowedMm {
+    mm: ARef<Mm>,
+    memcg: *mut bindings::mem_cgroup,
+}
+
+impl BorrowedMm {
+    /// Borrows it. `None` if the process is gone, or the current task is no kernel thread that has
+    /// none. Context: may sleep.
+    pub(crate) fn new(mm: &Mm) -> Option<Self> {
+        if !is_kernel_thread() || kernel::current!().mm().is_some() {
+            return None;
+        }
+        let mut memcg = core::ptr::null_mut();
+        // SAFETY: A kernel thread without memory of its own; the reference keeps the `mm_struct`.
+        if !unsafe { ffi::uring_borrow_mm(mm.as_raw(), &mut memcg) } {
+            return None;
+        }
+        // INVARIANT: As was just done; the raw pointer keeps it in this thread.
+        Some(Self {
+            mm: ARef::from(mm),
+            memcg,
+        })
+    }
+}
+
+impl Drop for BorrowedMm {
+    fn drop(&mut self) {
+        // SAFETY: Borrowed in `new` by this thread.
+        unsafe { ffi::uring_return_mm(self.mm.as_raw(), self.memcg) };
+    }
+}
+
 /// Whether `task` is the current one.
 #[inline]
 pub(crate) fn is_current(task: &Task) -> bool {

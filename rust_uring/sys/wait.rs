@@ -11,7 +11,10 @@ use crate::sys::{
         Deadline, //
     }, //
 };
-use core::ffi::c_void;
+use core::{
+    ffi::c_void,
+    marker::PhantomData, //
+};
 use kernel::{
     bindings,
     prelude::*,
@@ -77,6 +80,21 @@ impl WaitQueue {
                 core::ptr::without_provenance_mut::<c_void>(key).cast(),
             )
         }
+    }
+
+    /// Wakes every poller: what it polls is gone. Context: any, but not within a wakeup of this same
+    /// queue.
+    pub(crate) fn hang_up(&self) {
+        let key = (ffi::URING_EPOLLHUP | ffi::URING_EPOLLIN) as usize;
+        // SAFETY: As in `wake`.
+        unsafe {
+            bindings::__wake_up(
+                self.head.get(),
+                ffi::URING_TASK_NORMAL,
+                0,
+                core::ptr::without_provenance_mut::<c_void>(key).cast(),
+            )
+        };
     }
 
     /// Whether anybody is in the queue, with a full barrier before the look.
@@ -147,10 +165,11 @@ unsafe extern "C" fn wake_filtered(
     unsafe { bindings::autoremove_wake_function(entry, mode, flags, key) }
 }
 
-/// One call of `poll()` on a file.
+/// One call of `poll()` on a file, or on something else that lives for `'a`.
 pub(crate) struct PollCall<'a> {
-    file: &'a kernel::fs::File,
+    file: *mut bindings::file,
     table: *mut bindings::poll_table_struct,
+    _source: PhantomData<fn(&'a WaitQueue)>,
 }
 
 impl<'a> PollCall<'a> {
@@ -158,28 +177,30 @@ impl<'a> PollCall<'a> {
     ///
     /// # Safety
     ///
-    /// `table` is null or valid for `'a`.
+    /// `table` is null or valid as long as the result is used. If it adds entries to queues they leave
+    /// them before what lives for `'a` is gone. `file` is what the table's function wants.
     pub(super) unsafe fn new(
-        file: &'a kernel::fs::File,
+        file: *mut bindings::file,
         table: *mut bindings::poll_table_struct,
     ) -> Self {
-        Self { file, table }
+        Self {
+            file,
+            table,
+            _source: PhantomData,
+        }
     }
 
-    /// Adds the caller to `queue`, which must live as long as the file. Implies a full barrier.
-    pub(crate) fn wait_on(&self, queue: &WaitQueue) {
-        // SAFETY: The table is null or valid by the contract of `new`. Entries leave the queue
-        // before the last reference to the file goes, and the queue lives longer than that.
-        unsafe { bindings::poll_wait(self.file.as_ptr(), queue.as_raw(), self.table) }
+    /// Adds the caller to `queue`. Implies a full barrier.
+    pub(crate) fn wait_on(&self, queue: &'a WaitQueue) {
+        // SAFETY: The table is null or valid by the contract of `new`, and so the queue lives as long
+        // as the entries are in it.
+        unsafe { bindings::poll_wait(self.file, queue.as_raw(), self.table) }
     }
-}
 
-/// Masks that `poll()` returns.
-pub(crate) mod events {
-    use crate::sys::ffi;
-
-    /// CQEs, or completions that wait to be run.
-    pub(crate) const IN: u32 = ffi::URING_EPOLLIN | ffi::URING_EPOLLRDNORM;
-    /// Room in the SQ.
-    pub(crate) const OUT: u32 = ffi::URING_EPOLLOUT | ffi::URING_EPOLLWRNORM;
+    /// Asks a file.
+    pub(crate) fn ask(&self, file: &'a kernel::fs::File) -> u32 {
+        // SAFETY: The file is open. The queues of a file live as long as it, or are freed as
+        // `POLLFREE` says.
+        unsafe { ffi::uring_poll_file(file.as_ptr(), self.table) }
+    }
 }

@@ -6,10 +6,7 @@
 
 use crate::{
     globals::Globals,
-    sys::{
-        task,
-        user_worker, //
-    },
+    sys::task,
     worker::Pool, //
 };
 use kernel::{
@@ -30,12 +27,8 @@ pub(crate) struct PoolUser {
 }
 
 impl PoolUser {
-    /// Joins the current process' pool, which is made if there is none. `ENOMEM`, `EOPNOTSUPP` if the
-    /// kernel has no threads for it.
+    /// Joins the current process' pool, which is made if there is none. `ENOMEM`.
     pub(crate) fn join(globals: &Arc<Globals>, bounded: u32) -> Result<Self> {
-        if !user_worker::available() {
-            return Err(EOPNOTSUPP);
-        }
         let unbounded = globals.limits.workers;
         let pool = globals
             .pools

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Polling files: see poll.rs. */
+#include <linux/fs.h>
+#include <linux/kthread.h>
+#include <linux/magic.h>
+#include <linux/memcontrol.h>
+#include <linux/poll.h>
+#include <linux/sched/mm.h>
+
+#include "helpers.h"
+
+unsigned int uring_poll_file(struct file *file, struct poll_table_struct *pt)
+{
+	return (__force unsigned int)vfs_poll(file, pt);
+}
+
+/* Adds the entry to a queue whose wakeups are for @func. */
+void uring_poll_enqueue(struct wait_queue_head *head, struct wait_queue_entry *entry,
+			int (*func)(struct wait_queue_entry *entry, unsigned int mode, int flags,
+				    void *key),
+			void *private, bool exclusive)
+{
+	init_waitqueue_func_entry(entry, func);
+	INIT_LIST_HEAD(&entry->entry);
+	entry->private = private;
+	if (exclusive)
+		add_wait_queue_exclusive(head, entry);
+	else
+		add_wait_queue(head, entry);
+}
+
+/* With the queue's lock held. */
+void uring_poll_unlink(struct wait_queue_entry *entry)
+{
+	list_del_init(&entry->entry);
+}
+
+/*
+ * Takes the entry off the queue that *@head points to, if any.
+ *
+ * A queue can go away while the file is open. Whoever frees it wakes those in it with POLLFREE
+ * first, which makes *@head NULL, and frees it only after a grace period.
+ */
+void uring_poll_dequeue(struct wait_queue_head **head, struct wait_queue_entry *entry)
+{
+	struct wait_queue_head *queue;
+	unsigned long flags;
+
+	rcu_read_lock();
+	/* Pairs with the release that makes it NULL, after which nothing of the entry is used. */
+	queue = smp_load_acquire(head);
+	if (queue) {
+		spin_lock_irqsave(&queue->lock, flags);
+		list_del_init(&entry->entry);
+		WRITE_ONCE(*head, NULL);
+		spin_unlock_irqrestore(&queue->lock, flags);
+	}
+	rcu_read_unlock();
+}
+
+unsigned int uring_mangle_poll(unsigned int events)
+{
+	return mangle_poll((__force __poll_t)events);
+}
+
+unsigned int uring_demangle_poll(unsigned int events)
+{
+	return (__force unsigned int)demangle_poll(events);
+}
+
+/* What a signalfd tells depends on who asks. */
+bool uring_file_is_signalfd(struct file *file)
+{
+	return file_inode(file)->i_sb->s_magic == ANON_INODE_FS_MAGIC &&
+	       !strcmp(file->f_path.dentry->d_name.name, "[signalfd]");
+}
+
+bool uring_file_is_fifo(struct file *file)
+{
+	return S_ISFIFO(file_inode(file)->i_mode);
+}
+
+bool uring_file_has_iter(struct file *file, bool write)
+{
+	return write ? file->f_op->write_iter : file->f_op->read_iter;
+}
+
+/* Lets a kernel thread use a process' memory, and charge to it. False if the process is gone. */
+bool uring_borrow_mm(struct mm_struct *mm, struct mem_cgroup **memcg)
+{
+	if (!mmget_not_zero(mm))
+		return false;
+	kthread_use_mm(mm);
+	*memcg = get_mem_cgroup_from_mm(mm);
+	set_active_memcg(*memcg);
+	return true;
+}
+
+void uring_return_mm(struct mm_struct *mm, struct mem_cgroup *memcg)
+{
+	set_active_memcg(NULL);
+	mem_cgroup_put(memcg);
+	kthread_unuse_mm(mm);
+	/* What is left of the process may take long. */
+	mmput_async(mm);
+}
+
+bool uring_is_kthread(void)
+{
+	return current->flags & PF_KTHREAD;
+}
