@@ -19,7 +19,7 @@ help:
 	@echo "make               build the module: for KDIR=, else the running kernel when it can take a Rust"
 	@echo "                   module, else Debian's stock kernel"
 	@echo "make run           boot Debian's stock kernel, load the module, run a million requests, copy a tree of"
-	@echo "                   files through it and through native io_uring, unload it"
+	@echo "                   files through it and through native io_uring, run fio on both, unload it"
 	@echo "make test          KUnit and kselftests in guests with the test kernel and with the stock kernel"
 	@echo "make shell         a guest to play in, with the module loaded (KERNEL=stock or test)"
 	@echo "make stress        the long versions of the stress programs, on both kernels"
@@ -55,27 +55,32 @@ tools:
 	@scripts/build.sh tools
 	$(ok) "build/tools/ruring"
 
+clients:
+	@scripts/build.sh clients
+
 PREFIX ?= /usr/local
 tools-install: tools
 	install -D -t $(DESTDIR)$(PREFIX)/bin build/tools/ruring
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/ruring build/tools/libruring_redirect.so
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include include/rust_uring_calls.h
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/include/linux include/uapi/linux/rust_uring.h
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 Documentation/man/ruring.1
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man4 Documentation/man/rust_uring.4
 	$(ok) "installed below $(DESTDIR)$(PREFIX)"
 
-run: stock selftests
+run: stock selftests tools
 	@qemu/disks.sh build/main-job
 	@qemu/guest.py --kernel stock --cpus $(CPUS) --timeout 600 --name run \
 		--disk build/main-job/source.img --disk build/main-job/target.img -- \
-		scripts/run-main-job.sh $(call ko,stock) build/selftests
+		scripts/run-main-job.sh $(call ko,stock) build/selftests build/tools
 	$(ok) "rust_uring loaded into Debian's own kernel, did its requests, and unloaded"
 
-shell: $(if $(filter test,$(KERNEL)),test-module,stock) selftests
+shell: $(if $(filter test,$(KERNEL)),test-module,stock) selftests tools
 	@qemu/guest.py --kernel $(KERNEL) --cpus $(CPUS) --timeout 0 --interactive --name shell -- \
 		insmod $(call ko,$(KERNEL))
 
 test stress: $(if $(findstring stock,$(or $(KERNELS),stock)),stock) \
-		$(if $(findstring test,$(or $(KERNELS),test)),test-module) selftests
+		$(if $(findstring test,$(or $(KERNELS),test)),test-module) selftests tools clients
 	@$(if $(BREAK),for kernel in $(or $(KERNELS),test stock); do scripts/build.sh broken $$kernel || exit; done)
 	@scripts/test.sh $(if $(filter stress,$@),--stress)
 
@@ -101,6 +106,6 @@ distclean: clean
 	@qemu/clean-cache.sh
 	$(ok) "nothing is left"
 
-.PHONY: all help stock test-module selftests tools tools-install run shell test stress bench check doc rust-analyzer clean distclean
+.PHONY: all help stock test-module selftests tools tools-install clients run shell test stress bench check doc rust-analyzer clean distclean
 # The steps share a cache and a console: the jobs are inside them.
 .NOTPARALLEL:

@@ -5,10 +5,10 @@
 #   build.sh module stock|test|auto|FOLDER [OUT [MAKE ARGUMENTS]]
 #   build.sh broken stock|test
 #   build.sh programs
-#   build.sh tools [COMMAND...]
+#   build.sh tools|clients [COMMAND...]
 #
-# "tools" builds ruring, the redirect and the examples into build/tools, or runs a COMMAND
-# (cargo) in tools/ as it would.
+# "tools" builds ruring, the redirect and the examples into build/tools, "clients" the programs of
+# selftests/clients/crates; with a COMMAND (cargo ...) they run it as they would.
 #
 # FOLDER is a kernel's build tree ("O="). auto takes the running kernel when a
 # Rust module can be built for it, and Debian's stock kernel otherwise. OUT is
@@ -132,11 +132,14 @@ build_programs() {
 		die "the selftests do not build" "the first error above says why"
 }
 
-# Cargo in the toolchain root, on the registry of this machine: with its configuration and its certificates.
-build_tools() {
-	local home=$CACHE/cargo own=${CARGO_HOME:-${HOME:-/root}/.cargo} config certificates=/etc/ssl/certs/ca-certificates.crt
-	local env=(CARGO_HOME="$home" CARGO_TARGET_DIR="$BUILD/tools/target" CARGO_TERM_COLOR=never)
-	mkdir -p "$home" "$BUILD/tools"
+# in_cargo FOLDER TARGET COMMAND...: in the toolchain root, on the registry of this machine, with its configuration
+# and its certificates.
+in_cargo() {
+	local folder=$1 target=$2 home=$CACHE/cargo own=${CARGO_HOME:-${HOME:-/root}/.cargo} config
+	local certificates=/etc/ssl/certs/ca-certificates.crt
+	local env=(CARGO_HOME="$home" CARGO_TARGET_DIR="$target" CARGO_TERM_COLOR=never)
+	shift 2
+	mkdir -p "$home" "$target"
 	for config in config.toml config; do
 		[ ! -f "$own/$config" ] || [ "$own" = "$home" ] || cp "$own/$config" "$home/config.toml"
 	done
@@ -144,19 +147,37 @@ build_tools() {
 		cp "$certificates" "$home/certificates.crt"
 		env+=(CARGO_HTTP_CAINFO="$home/certificates.crt")
 	fi
+	(cd "$folder" && "$TOOLCHAIN" env "${env[@]}" "$@")
+}
+
+build_tools() {
+	local target=$BUILD/tools/target
 	if [ $# -gt 0 ]; then
-		(cd "$TOP/tools" && "$TOOLCHAIN" env "${env[@]}" "$@")
+		in_cargo "$TOP/tools" "$target" "$@"
 		return
 	fi
-	(cd "$TOP/tools" && "$TOOLCHAIN" env "${env[@]}" cargo build --locked --release --bins --lib --examples --quiet >&2) ||
+	in_cargo "$TOP/tools" "$target" cargo build --locked --release --bins --lib --examples --quiet >&2 ||
 		die "the tools do not build" "the first error above says why; crates come from crates.io, once"
-	install "$BUILD"/tools/target/release/{ruring,libruring_redirect.so,examples/nops,examples/cat} "$BUILD/tools/"
+	install "$target"/release/{ruring,libruring_redirect.so,examples/nops,examples/cat} "$BUILD/tools/"
+}
+
+# Programs on other people's crates, for the redirect.
+build_clients() {
+	local target=$BUILD/clients/target
+	if [ $# -gt 0 ]; then
+		in_cargo "$TOP/selftests/clients/crates" "$target" "$@"
+		return
+	fi
+	in_cargo "$TOP/selftests/clients/crates" "$target" cargo build --locked --release --quiet >&2 ||
+		die "the clients do not build" "the first error above says why; crates come from crates.io, once"
+	install "$target"/release/{io-uring,tokio-uring} "$BUILD/clients/"
 }
 
 case ${1:-} in
 tools) build_tools "${@:2}" ;;
+clients) build_clients "${@:2}" ;;
 module) build_module "${@:2}" ;;
 broken) build_broken "$2" ;;
 programs) build_programs ;;
-*) die "usage: build.sh module|broken|programs|tools ..." ;;
+*) die "usage: build.sh module|broken|programs|tools|clients ..." ;;
 esac

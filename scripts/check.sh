@@ -100,6 +100,8 @@ check_shown "the unsafe inventory" scripts/unsafe.sh
 check "checkpatch" checkpatch
 check "rustfmt, tools" tools cargo fmt --check
 check "clippy, tools" tools cargo clippy --locked --release --workspace --all-targets --quiet -- -D warnings
+check "rustfmt, clients" scripts/build.sh clients cargo fmt --check
+check "clippy, clients" scripts/build.sh clients cargo clippy --locked --release --quiet -- -D warnings
 check "tests of the tools" tools cargo test --locked --release --workspace --quiet
 check "the redirect stands on its own" stands_alone
 check "the programs build without warnings" scripts/build.sh programs

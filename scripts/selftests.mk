@@ -9,7 +9,10 @@ CFLAGS := -O2 -g -std=gnu11 -Wall -Wextra -Werror -Wno-sign-compare -Wno-unused-
 programs := $(patsubst %.c,$(OUT)/%,$(notdir $(wildcard selftests/*.c examples/*.c)))
 headers := $(wildcard selftests/*.h examples/*.h bench/*.h include/*.h include/uapi/linux/*.h)
 
-all: $(programs) $(OUT)/bench
+# Programs that know nothing of the device, for the redirect: as they would be linked.
+clients := $(OUT)/clients/redirect $(OUT)/clients/redirect-static $(OUT)/clients/liburing $(OUT)/clients/cost
+
+all: $(programs) $(OUT)/bench $(clients)
 
 $(OUT)/%: selftests/%.c $(headers) scripts/selftests.mk
 	@echo "  CC      $@"
@@ -22,6 +25,17 @@ $(OUT)/%: examples/%.c $(headers) scripts/selftests.mk
 $(OUT)/bench: bench/bench.c bench/rows.c $(headers) scripts/selftests.mk
 	@echo "  CC      $@"
 	@gcc $(CFLAGS) -o $@ bench/bench.c bench/rows.c
+
+$(OUT)/clients/%-static: selftests/clients/%.c scripts/selftests.mk
+	@mkdir -p $(@D)
+	@echo "  CC      $@"
+	@gcc $(CFLAGS) -o $@ $<
+
+$(OUT)/clients/%: selftests/clients/%.c scripts/selftests.mk
+	@mkdir -p $(@D)
+	@echo "  CC      $@"
+	@gcc $(filter-out -static -isystem $(HEADERS)/include,$(CFLAGS)) $(if $(filter-out liburing,$*),-isystem $(HEADERS)/include) \
+		-o $@ $< $(if $(filter liburing,$*),-luring)
 
 .PHONY: all
 .DELETE_ON_ERROR:

@@ -258,11 +258,11 @@ TEST_F(fdinfo, names)
 	/* The device has no name for what it does not have. */
 	BOTH(8, 8, 0);
 	for_both(r) {
-		ring_nop(r, 1)->opcode = IORING_OP_TIMEOUT;
+		ring_nop(r, 1)->opcode = IORING_OP_URING_CMD;
 		ring_flush(r);
 	}
 	ASSERT_EQ(0, show(self->r[NATIVE].fd, self->text[0], self->own));
-	HAS("    0: opcode:TIMEOUT, ");
+	HAS("    0: opcode:URING_CMD, ");
 	ASSERT_EQ(0, show(self->r[DEVICE].fd, self->text[0], self->own));
 	HAS("    0: opcode:INVALID, ");
 }

@@ -29,6 +29,9 @@ enum Kind {
     Other,
 }
 
+/// Longest path, with the NUL.
+const PATH_MAX: usize = 4096;
+
 /// How deep scripts are interpreted by scripts.
 const DEPTH: u32 = 4;
 
@@ -221,10 +224,10 @@ pub(crate) fn exec(number: usize, args: &[usize; 6]) -> isize {
         if env.variable && env.preloaded && !by_tool {
             return pass(args);
         }
-        let (args_len, argv_len) = if by_tool {
+        let args_len = if by_tool {
             count(argv as *const *const u8)
         } else {
-            (0, 0)
+            0
         };
         let old_preload = env.preload.map_or(&b""[..], |at| {
             raw::bytes(*(envp as *const *const u8).add(at))
@@ -234,8 +237,8 @@ pub(crate) fn exec(number: usize, args: &[usize; 6]) -> isize {
         let size = (env.len + args_len + 8) * size_of::<usize>()
             + config.ld_preload.as_bytes().len()
             + old_preload.len()
+            + PATH_MAX
             + 64;
-        let _ = argv_len;
         let Some(mut scratch) = Scratch::new(size) else {
             return pass(args);
         };
@@ -275,20 +278,34 @@ unsafe fn is_static(path: *const u8, config: &Config) -> bool {
     }
 }
 
-/// How many strings, and how many bytes they have.
-unsafe fn count(strings: *const *const u8) -> (usize, usize) {
-    let (mut nr, mut len) = (0, 0);
-    if strings.is_null() {
-        return (0, 0);
-    }
+/// How many strings there are.
+unsafe fn count(strings: *const *const u8) -> usize {
+    let mut nr = 0;
     // SAFETY: Nothing is read beyond the NULL.
     unsafe {
-        while !(*strings.add(nr)).is_null() {
-            len += raw::bytes(*strings.add(nr)).len();
+        while !strings.is_null() && !(*strings.add(nr)).is_null() {
             nr += 1;
         }
     }
-    (nr, len)
+    nr
+}
+
+/// The path as `ruring` will find the program: `/proc/self/exe` would be `ruring` then.
+unsafe fn resolved(scratch: &mut Scratch, path: *const u8) -> *const u8 {
+    // SAFETY: A C string; there is room for a path and its NUL, and what is not written is zero.
+    unsafe {
+        let bytes = raw::bytes(path);
+        if !bytes.starts_with(b"/proc/") || !bytes.ends_with(b"/exe") {
+            return path;
+        }
+        let at = scratch.at + scratch.used;
+        let len = sys!(nr::READLINK, path, at, PATH_MAX - 1);
+        if len <= 0 {
+            return path;
+        }
+        scratch.used += PATH_MAX;
+        at as *const u8
+    }
 }
 
 /// The environment with ours in it.
@@ -330,11 +347,13 @@ unsafe fn tool_argv(
     path: *const u8,
     argv: *const *const u8,
 ) -> *const *const u8 {
+    // SAFETY: A C string.
+    let path = unsafe { resolved(scratch, path) };
     // Strings of the environment are behind the pointers: pointers have to be aligned again.
     scratch.used = scratch.used.next_multiple_of(size_of::<usize>());
     // SAFETY: There is room for all of them, and a NULL behind them.
     unsafe {
-        let (nr, _) = count(argv);
+        let nr = count(argv);
         let new = scratch.pointers(nr + 5);
         *new = config.tool.as_ptr();
         *new.add(1) = c"static".as_ptr().cast();

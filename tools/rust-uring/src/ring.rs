@@ -503,10 +503,8 @@ mod tests {
             ring.submit_and_wait(1).unwrap();
             assert_eq!(ring.cqe().unwrap().res, 16);
             // SAFETY: The kernel has written there.
-            assert_eq!(
-                unsafe { (&raw const back).read_volatile() },
-                *b"THROUGH the ring"
-            );
+            let back = unsafe { (&raw const back).read_volatile() };
+            assert_eq!(back, *b"THROUGH the ring");
         }
     }
 

@@ -1,0 +1,163 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Unmodified programs on the device, by "ruring run"; run by run-in-guest.sh.
+#
+#   redirect.sh dynamic|static	what programs do that could lose the redirect (clients/redirect.c)
+#   redirect.sh tool		ruring itself: what it says, and what it returns
+#   redirect.sh clients		programs on liburing and on the crates io-uring and tokio-uring
+#   redirect.sh fio [SIZE]	Debian's fio: written here and verified natively, and the other way round
+#
+# RUST_URING_KO is the module.
+
+BUILD=$(dirname "$RUST_URING_KO")/../..
+PROGRAMS=$BUILD/selftests
+RURING=$BUILD/tools/ruring
+HERE=$(cd "$(dirname "$0")" && pwd)
+NR=0 FAILED=0
+TMP=$(mktemp -d)
+trap 'cd /; umount "$TMP/disk" 2>/dev/null; rm -rf "$TMP"' EXIT
+
+# check NAME COMMAND...: one result; what the command prints goes with it.
+check() {
+	local name=$1 result=ok
+	shift
+	"$@" >"$TMP/output" 2>&1 || result="not ok" FAILED=1
+	sed 's/^/# /' "$TMP/output"
+	NR=$((NR + 1))
+	echo "$result $NR $name"
+}
+
+skip() {
+	NR=$((NR + 1))
+	echo "ok $NR $1 # SKIP $2"
+}
+
+plan() { printf 'TAP version 13\n1..%d\n' "$1"; }
+
+run() { "$RURING" run "$@"; }
+
+# returns STATUS COMMAND...
+returns() {
+	local want=$1 status=0
+	shift
+	"$@" || status=$?
+	[ $status = "$want" ] || { echo "it returned $status"; false; }
+}
+
+# says TEXT COMMAND...
+says() {
+	local want=$1 output
+	shift
+	output=$("$@" 2>&1) || true
+	grep -qF -- "$want" <<<"$output" || { echo "$output"; false; }
+}
+
+copies() {
+	local way=$1
+	head -c 300001 /dev/urandom >"$TMP/from"
+	rm -rf "$TMP/tree" "$TMP/copy"
+	mkdir -p "$TMP/tree/folder/empty"
+	cp "$TMP/from" "$TMP/tree/folder/file"
+	ln -s folder/file "$TMP/tree/link"
+	: >"$TMP/tree/nothing"
+	chmod 640 "$TMP/tree/nothing"
+	# shellcheck disable=SC2086 # no word or one
+	"$RURING" cp $way -r "$TMP/tree" "$TMP/copy" && diff -r "$TMP/tree" "$TMP/copy" &&
+		[ "$(stat -c %a "$TMP/copy/nothing")" = 640 ] && [ -L "$TMP/copy/link" ]
+}
+
+without_device() {
+	local program=$PROGRAMS/clients/liburing
+	head -c 10000 /dev/urandom >"$TMP/from"
+	says "[io_uring]" run --device /dev/nothing --native-fallback -- "$program" "$TMP/from" "$TMP/to" &&
+		returns 125 run --device /dev/nothing -- "$program" "$TMP/from" "$TMP/to"
+}
+
+tool() {
+	plan 13
+	check "the exit status is the program's" returns 7 run -- sh -c 'exit 7'
+	check "with --stats, too" returns 7 run --stats -- sh -c 'exit 7'
+	# shellcheck disable=SC2016 # it is for the inner shell
+	check "so is the signal" returns 137 run --stats -- sh -c 'kill -KILL $$'
+	check "no such program" returns 127 run -- /nonexistent
+	check "no program" returns 126 run -- /dev/null
+	check "--stats counts" says "enter                 0" run --stats -- true
+	check "--trace decodes" says "io_uring_enter(" run --trace -- "$PROGRAMS/clients/redirect" -t inline_assembly
+	check "--trace tells the way" says "<trap," run --trace -- "$PROGRAMS/clients/redirect" -t inline_assembly
+	check "--trace --output" run --trace --output "$TMP/trace" -- "$PROGRAMS/clients/redirect" -t inline_assembly
+	check "the trace is there" grep -q io_uring_setup "$TMP/trace"
+	check "without the device" without_device
+	check "cp" copies ""
+	check "cp --native" copies --native
+}
+
+liburing() {
+	head -c 500001 /dev/urandom >"$TMP/from"
+	says "[rust_uring]" run -- "$PROGRAMS/clients/liburing" "$TMP/from" "$TMP/to" && cmp "$TMP/from" "$TMP/to"
+}
+
+crate() { says "[rust_uring]" run -- "$BUILD/clients/$1" "$TMP"; }
+
+# The same natively: a program that fails there says nothing about us.
+native() { says "[io_uring]" "$BUILD/clients/$1" "$TMP"; }
+
+clients() {
+	local name
+	plan 5
+	check "liburing" liburing
+	for name in io-uring tokio-uring; do
+		check "the crate $name, natively" native "$name"
+		check "the crate $name" crate "$name"
+	done
+}
+
+# job SECTION HOW FIO-OPTIONS...
+job() {
+	local section=$1 how=$2
+	shift 2
+	if [ "$how" = rust_uring ]; then set -- "$RURING" run -- fio "$@"; else set -- fio "$@"; fi
+	FILE=$TMP/disk/file SIZE=$SIZE "$@" --section="$section" --output="$TMP/fio.txt" "$HERE/clients/verify.fio"
+	local status=$?
+	grep -E 'IOPS=|err=|verify|fio:' "$TMP/fio.txt"
+	return $status
+}
+
+# What one of them has written is what the other one reads.
+both_ways() {
+	job "$1" rust_uring && job "$1" native --verify_only && job "$1" native && job "$1" rust_uring --verify_only
+}
+
+# That the checksums are looked at: a byte that changes is found.
+finds_changes() {
+	job direct rust_uring || return
+	printf '\x5a\xa5' | dd of="$TMP/disk/file" bs=1 seek=70000 conv=notrunc status=none
+	sync -f "$TMP/disk"
+	! job direct rust_uring --verify_only
+}
+
+fio_jobs() {
+	local section
+	SIZE=$1
+	mkdir "$TMP/disk"
+	truncate -s "$((${SIZE%m} + 16))m" "$TMP/image"
+	mkfs.ext4 -q "$TMP/image"
+	mount -t ext4 -o loop "$TMP/image" "$TMP/disk" || exit 1
+	plan 5
+	for section in buffered fixed nonvectored; do check "fio, $section" both_ways "$section"; done
+	if "$RURING" probe | grep -qE '^ +SQPOLL +yes'; then
+		check "fio, sqpoll" both_ways sqpoll
+	else
+		skip "fio, sqpoll" "there is no SQPOLL yet"
+	fi
+	check "fio finds what was changed" finds_changes
+}
+
+case $1 in
+dynamic) exec "$RURING" run -- "$PROGRAMS/clients/redirect" ;;
+static) exec "$RURING" run -- "$PROGRAMS/clients/redirect-static" ;;
+tool) tool ;;
+clients) clients ;;
+fio) fio_jobs "${2:-3m}" ;;
+*) exit 2 ;;
+esac
+exit $FAILED
