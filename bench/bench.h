@@ -168,8 +168,8 @@ static inline void enter(struct job *j, unsigned int nr, unsigned int wait, unsi
 	else if (j->enter_flags)
 		ret = enter_registered(j, nr, wait, flags);
 	else
-		ret = counted(j, raw3(__NR_ioctl, j->ring_fd, RUST_URING_ENTER_PACKED,
-				      RUST_URING_PACK(nr, wait, flags)));
+		ret = counted(j, raw6(__NR_fadvise64, j->ring_fd, RUST_URING_PACK(nr, wait, flags),
+				      0, RUST_URING_ADVICE_ENTER, 0, 0));
 	if (ret != nr)
 		j->wrong = short_call(j, ret);
 }

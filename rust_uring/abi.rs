@@ -347,6 +347,8 @@ pub(crate) mod ioctl {
     pub(crate) const REGISTER: u32 = 2;
     /// `RUST_URING_ENTER_PACKED`
     pub(crate) const ENTER_PACKED: u32 = 3;
+    /// `RUST_URING_ADVICE_ENTER`, which is none.
+    pub(crate) const ADVICE_ENTER: i32 = c::RUST_URING_ADVICE_ENTER as i32;
 }
 
 /// `IORING_OP_*` that the module has, and where the table ends.

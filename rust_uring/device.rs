@@ -86,7 +86,13 @@ fn dispatch(
         return Err(ENOTTY);
     }
     match (_IOC_NR(cmd), ring) {
-        (ioctl::ENTER_PACKED, Some((ring, _))) => enter_packed(&ring.ctx, arg),
+        (ioctl::ENTER_PACKED, Some((ring, _))) => {
+            // The word of a 32-bit program has no room for it.
+            if task::in_compat_syscall() {
+                return Err(EINVAL);
+            }
+            Ok(enter_packed(&ring.ctx, arg as u64)? as isize)
+        }
         (ioctl::ENTER, _) => do_enter(globals, ring, &argument(cmd, arg)?),
         (ioctl::REGISTER, _) => do_register(globals, ring, &argument(cmd, arg)?),
         (ioctl::SETUP, None) => {
@@ -100,17 +106,16 @@ fn dispatch(
     }
 }
 
-/// The plain form of ENTER: everything is in the argument word.
+/// The plain form of ENTER: everything is in one word.
 #[inline]
-fn enter_packed(ctx: &Ctx, arg: usize) -> Result<isize> {
+fn enter_packed(ctx: &Ctx, word: u64) -> Result<u32> {
     const MASK: u64 = (1 << 24) - 1;
-    let word = arg as u64;
     let flags = EnterFlags::from_user((word >> 48) as u32)?;
     let plain = EnterFlag::Getevents
         | EnterFlag::SqWakeup
         | EnterFlag::SqWait
         | EnterFlags::from(EnterFlag::NoIowait);
-    if task::in_compat_syscall() || !plain.contains_all(flags) {
+    if !plain.contains_all(flags) {
         return Err(EINVAL);
     }
     let call = enter::Call {
@@ -121,7 +126,7 @@ fn enter_packed(ctx: &Ctx, arg: usize) -> Result<isize> {
         argp: 0,
         argsz: 0,
     };
-    Ok(enter::enter(ctx, &call)? as isize)
+    enter::enter(ctx, &call)
 }
 
 /// A ring that a call names, held for the time of the call.
@@ -214,6 +219,18 @@ impl RingFile for Ring {
     #[inline]
     fn ioctl(&self, file: &File, cmd: u32, arg: usize) -> Result<isize> {
         dispatch(&self.ctx.globals, Some((self, file)), cmd, arg)
+    }
+
+    #[inline]
+    fn advise(&self, offset: i64, len: i64, advice: i32) -> Option<Result<i32>> {
+        if advice != ioctl::ADVICE_ENTER {
+            return None;
+        }
+        if len != 0 {
+            return Some(Err(EINVAL));
+        }
+        // CAST: Same bits; and never more than 24 bits.
+        Some(enter_packed(&self.ctx, offset as u64).map(|submitted| submitted as i32))
     }
 
     fn poll<'a>(&'a self, call: &PollCall<'a>) -> u32 {

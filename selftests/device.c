@@ -296,6 +296,41 @@ TEST_F(device, packed)
 	EXPECT_EQ(0, packed(r->fd, 0, 0, IORING_ENTER_GETEVENTS));
 }
 
+static int advise(int fd, uint64_t word, uint64_t len, int advice)
+{
+	return sys_result(syscall(__NR_fadvise64, fd, word, len, advice));
+}
+
+TEST_F(device, advice)
+{
+	struct ring *r = &self->r;
+	struct io_uring_cqe cqe;
+	int native, i;
+
+	for (i = 0; i < 5; i++)
+		ring_nop(r, i);
+	ring_flush(r);
+	EXPECT_EQ(0, advise(r->fd, RUST_URING_PACK(0, 0, 0), 0, RUST_URING_ADVICE_ENTER));
+	EXPECT_EQ(-EINVAL, advise(r->fd, RUST_URING_PACK(1, 0, 0), 1, RUST_URING_ADVICE_ENTER));
+	EXPECT_EQ(-EINVAL, advise(r->fd, RUST_URING_PACK(1, 0, IORING_ENTER_EXT_ARG), 0,
+				  RUST_URING_ADVICE_ENTER));
+	EXPECT_EQ(0, ring_ready(r));
+	EXPECT_EQ(5, advise(r->fd, RUST_URING_PACK(5, 5, IORING_ENTER_GETEVENTS), 0,
+			    RUST_URING_ADVICE_ENTER));
+	for (i = 0; i < 5; i++) {
+		ASSERT_TRUE(ring_cqe(r, &cqe));
+		EXPECT_EQ(i, cqe.user_data);
+	}
+	/* Only on a ring; and other advice is what it is for a native one. */
+	EXPECT_EQ(-EINVAL, advise(self->dev, 0, 0, RUST_URING_ADVICE_ENTER));
+	native = syscall(__NR_io_uring_setup, 4, &(struct io_uring_params){});
+	ASSERT_LE(0, native);
+	for (i = 0; i < 9; i++)
+		EXPECT_EQ(advise(native, 0, 0, i), advise(r->fd, 0, 0, i));
+	EXPECT_EQ(advise(native, 0, -1, 0), advise(r->fd, 0, -1, 0));
+	close(native);
+}
+
 TEST_F(device, packed_flags)
 {
 	static const struct {

@@ -35,6 +35,9 @@ pub(crate) trait RingFile: Send + Sync + Sized + 'static {
     /// `ioctl(2)`; `compat` for a 32-bit caller. Context: may sleep.
     fn ioctl(&self, file: &File, cmd: u32, arg: usize) -> Result<isize>;
 
+    /// `fadvise64(2)`: what it returns, or `None` for advice that is not ours. Context: may sleep.
+    fn advise(&self, offset: i64, len: i64, advice: i32) -> Option<Result<i32>>;
+
     /// `poll(2)` and `epoll_wait(2)`: what is ready now. Context: must not take a lock that is held
     /// while a file is polled.
     fn poll<'a>(&'a self, call: &PollCall<'a>) -> u32;
@@ -70,6 +73,7 @@ fn operations<T: RingFile>() -> &'static bindings::file_operations {
             poll: Some(poll::<T>),
             unlocked_ioctl: Some(ioctl::<T>),
             compat_ioctl: bindings::compat_ptr_ioctl,
+            fadvise: Some(fadvise::<T>),
             mmap: Some(mmap::<T>),
             get_unmapped_area: Some(get_unmapped_area::<T>),
             show_fdinfo: Some(show_fdinfo::<T>),
@@ -196,6 +200,26 @@ unsafe extern "C" fn ioctl<T: RingFile>(
     match unsafe { borrow::<T>(file).ioctl(File::from_raw_file(file), cmd, arg) } {
         Ok(value) => value,
         Err(err) => err.to_errno() as c_long,
+    }
+}
+
+/// `f_op->fadvise`
+///
+/// # Safety
+///
+/// Called by the VFS for a file made by [`create`] with `T` behind it.
+unsafe extern "C" fn fadvise<T: RingFile>(
+    file: *mut bindings::file,
+    offset: bindings::loff_t,
+    len: bindings::loff_t,
+    advice: c_int,
+) -> c_int {
+    // SAFETY: The file is open.
+    match unsafe { borrow::<T>(file) }.advise(offset, len, advice) {
+        Some(Ok(value)) => value,
+        Some(Err(err)) => err.to_errno(),
+        // SAFETY: The file is open; it is what the VFS does for files without an operation.
+        None => unsafe { bindings::generic_fadvise(file, offset, len, advice) },
     }
 }
 

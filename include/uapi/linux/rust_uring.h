@@ -70,6 +70,18 @@ struct rust_uring_register {
 	 (__u64)(flags) << 48)
 
 /*
+ * The same call by the shortest way into the kernel: fadvise64(2) with a ring's
+ * descriptor, the packed word as the offset, a length of 0, and this advice. It
+ * returns the number of SQEs consumed. The result is negative on errors, as of
+ * any system call (which posix_fadvise(3) hides: call it by its number).
+ *
+ * ioctl(2) asks the security modules each time, which costs more than the
+ * whole of a small request; io_uring_enter(2) does not ask them either. What a
+ * program may do was decided when it opened the device.
+ */
+#define RUST_URING_ADVICE_ENTER	0xC5
+
+/*
  * Register operations that io_uring does not have.
  *
  * RELEASE lets go of memory: after it has returned 0, no request that was
