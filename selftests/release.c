@@ -94,7 +94,8 @@ TEST_F(release, arguments)
 	EXPECT_EQ(-EINVAL, ring_register(self->r, RUST_URING_REGISTER_RELEASE, &arg, 1));
 	/* Its neighbour is none, and natively there is none at all. */
 	EXPECT_EQ(-EINVAL, ring_register(self->r, RUST_URING_REGISTER_RELEASE + 1, &arg, 1));
-	EXPECT_EQ(-EINVAL, uring_register(NATIVE, self->r->fd, RUST_URING_REGISTER_RELEASE, &arg, 1));
+	EXPECT_EQ(-EINVAL, uring_register(NATIVE, self->r->fd, RUST_URING_REGISTER_RELEASE, &arg,
+					  1));
 }
 
 /* The one that uses it ends, the others do not. */
