@@ -213,6 +213,11 @@ pub(crate) fn take_one(
     Some(req)
 }
 
+/// Whether a request was woken and not looked at yet: it is on its way to the completion list, or in it.
+pub(crate) fn any_woken(state: &State) -> bool {
+    state.polls.iter().any(|armed| armed.is_away())
+}
+
 /// Makes a request end that was woken and not looked at yet: the one that was armed last with this user
 /// data and a `wanted` opcode. Returns whether there is one.
 pub(crate) fn end_woken(state: &State, user_data: u64, wanted: impl Fn(u8) -> bool) -> bool {

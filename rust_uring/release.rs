@@ -113,7 +113,8 @@ fn is_over(ctx: &Ctx, state: &mut State, span: Span) -> bool {
         running |= user.pool().cancel(ctx, &what) != worker::Found::Nothing;
     }
     complete::settle(ctx, state);
-    if running || ctx.in_background.load(Relaxed) != 0 || ctx.has_completions() {
+    let under_way = ctx.in_background.load(Relaxed) != 0 || poll::any_woken(state);
+    if running || under_way || ctx.has_completions() {
         return false;
     }
     buffers::release(ctx, state, span);

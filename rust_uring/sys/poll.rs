@@ -166,6 +166,12 @@ impl<T: Waiter> Armed<T> {
         self.waiting.take()
     }
 
+    /// Whether a wakeup, or somebody else, has taken the box just now. Certain only if it is not armed
+    /// meanwhile.
+    pub(crate) fn is_away(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// The number that it was armed with.
     pub(crate) fn tag(&self) -> u32 {
         self.tag.load(Relaxed)
