@@ -4,10 +4,8 @@
  * while a program wants it. "bench -p" says so with two instructions that do
  * nothing. The counts go to a file when the guest ends; bench/profile.py reads
  * them.
- *
- * QEMU's header is not in Debian's package; what is used of it is declared here.
  */
-#include <inttypes.h>
+#include "plugin.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,30 +14,6 @@
 #include <string.h>
 
 #define EXPORT __attribute__((visibility("default")))
-
-struct qemu_plugin_tb;
-struct qemu_plugin_insn;
-struct qemu_info;
-
-enum { CB_NO_REGS };
-
-typedef uint64_t plugin_id;
-
-extern void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id id,
-						  void (*cb)(plugin_id, struct qemu_plugin_tb *));
-extern void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn,
-						   void (*cb)(unsigned int, void *), int flags,
-						   void *userdata);
-extern void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb,
-						 void (*cb)(unsigned int, void *), int flags,
-						 void *userdata);
-extern void qemu_plugin_register_atexit_cb(plugin_id id, void (*cb)(plugin_id, void *),
-					   void *userdata);
-extern size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
-extern struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb,
-							size_t idx);
-extern size_t qemu_plugin_insn_data(const struct qemu_plugin_insn *insn, void *dest, size_t len);
-extern uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
 
 EXPORT int qemu_plugin_version = 4;
 
@@ -121,8 +95,8 @@ static void at_exit(plugin_id id, void *data)
 		return;
 	for (i = 0; i < BUCKETS; i++)
 		if (counters[i] && counters[i]->hits)
-			fprintf(file, "%" PRIx64 " %" PRIu64 "\n", counters[i]->address,
-				counters[i]->hits);
+			fprintf(file, "%lx %lu\n", (unsigned long)counters[i]->address,
+				(unsigned long)counters[i]->hits);
 	fclose(file);
 }
 
