@@ -95,7 +95,7 @@ fn waits_for_all(req: &Request) -> bool {
 pub(crate) fn take_one(state: &mut State, wanted: impl Fn(&Request) -> bool) -> Option<ReqBox> {
     let any = |req: &Request| {
         let mut links = req.tie.iter().flat_map(|tie| tie.links.iter());
-        wanted(req) || links.any(|link| wanted(link))
+        wanted(req) || links.any(&wanted)
     };
     let req = state.drain.list.take_first(any)?;
     state.drain.waiting -= length(&req);

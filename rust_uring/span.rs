@@ -30,7 +30,12 @@ impl Span {
 
     /// Whether they have a byte in common.
     pub(crate) const fn overlaps(&self, other: &Self) -> bool {
-        self.start < other.end && other.start < self.end
+        let start = if self.start > other.start {
+            self.start
+        } else {
+            other.start
+        };
+        start < self.end && start < other.end
     }
 
     /// The smallest one that has both in it.

@@ -32,7 +32,10 @@ static int probe(struct ring *r, struct probe *p, unsigned int nr)
 	return ring_register(r, IORING_REGISTER_PROBE, p, nr);
 }
 
-/* The result of an SQE that is all zeroes but for opcode and descriptor, and the user data: 0 is nobody's. */
+/*
+ * The result of an SQE that is all zeroes but for opcode, descriptor, and user data, so that it is
+ * not taken for another one.
+ */
 static int try_opcode(struct ring *r, unsigned int opcode)
 {
 	struct io_uring_sqe *sqe = ring_sqe(r);
