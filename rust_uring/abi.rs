@@ -189,12 +189,8 @@ kernel::impl_flags!(
 );
 
 impl SetupFlags {
-    /// Flags that the module does not implement (yet) and refuses as an old kernel would.
-    const REFUSED: u32 =
-        c::IORING_SETUP_SQPOLL | c::IORING_SETUP_SQ_AFF | c::IORING_SETUP_ATTACH_WQ;
-
     /// Flags that are there: what `IORING_REGISTER_QUERY` tells.
-    pub(crate) const SUPPORTED: u32 = Self::all_bits() & !Self::REFUSED;
+    pub(crate) const SUPPORTED: u32 = Self::all_bits();
 
     /// Accepts what is supported. `EINVAL` for anything else.
     pub(crate) fn from_user(bits: u32) -> Result<Self> {
@@ -300,6 +296,9 @@ pub(crate) const CQ_EVENTFD_DISABLED: u32 = c::IORING_CQ_EVENTFD_DISABLED;
 
 /// `IORING_FEAT_NATIVE_WORKERS`: that workers are threads of the process.
 pub(crate) const NATIVE_WORKERS: u32 = c::IORING_FEAT_NATIVE_WORKERS;
+
+/// `IORING_FEAT_SQPOLL_NONFIXED`: that rings with `SQPOLL` can use ordinary descriptors.
+pub(crate) const SQPOLL_NONFIXED: u32 = c::IORING_FEAT_SQPOLL_NONFIXED;
 
 /// `IORING_FEAT_*` that are there on every kernel. Each has a test that would fail if it were not.
 pub(crate) const FEATURES: u32 = c::IORING_FEAT_SINGLE_MMAP

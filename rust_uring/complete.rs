@@ -4,8 +4,9 @@
 //!
 //! Who holds `uring_lock` posts directly and publishes once for a whole batch. Everybody else (an
 //! interrupt, a wakeup, another ring) pushes the finished request to the ring's completion list.
-//! That list is run by the task that waits for CQEs; by the submitter when it enters; or, if nobody
-//! waits and the ring does not defer its completions, by a kernel thread.
+//! That list is run by the task that waits for CQEs; by the submitter when it enters, or by the thread
+//! that submits instead; or, if nobody waits and the ring does not defer its completions, by a kernel
+//! thread.
 
 #![forbid(unsafe_code)]
 
@@ -40,6 +41,7 @@ use crate::{
     retry,
     ring::Cqe,
     rsrc,
+    sqpoll,
     submit,
     sys::{
         file,
@@ -283,6 +285,8 @@ fn push_from(ctx: &Ctx, req: ReqBox, lazy: bool, woken: bool) {
     }
     if ctx.defers() {
         wake_submitter(ctx, lazy);
+    } else if sqpoll::tell(ctx, first) {
+        // Its thread runs them, and wakes those who wait for CQEs.
     } else if !(ctx.cq_wait.has_sleeper() && ctx.cq_wait.wake(1) > 0) {
         workqueue::queue::<_, 0>(&ctx.globals.queue, ctx);
     }

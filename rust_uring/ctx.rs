@@ -52,6 +52,10 @@ use crate::{
     restriction::Restrictions,
     ring::Rings,
     rsrc::Table,
+    sqpoll::{
+        self,
+        SqThread, //
+    },
     sys::{
         iopoll::PollList,
         locked_rc::Key,
@@ -243,6 +247,8 @@ pub(crate) struct RingCtx {
     /// Requests whose transfer goes on by itself, or may. Those that come back count until they are
     /// taken out of the completion list.
     pub(crate) in_background: Atomic<u32>,
+    /// There may be transfers to poll for, beside those that the thread which submits knows of.
+    pub(crate) polling: Atomic<bool>,
     /// Messages of other rings that this one, which defers, has not made CQEs of.
     pub(crate) messages: Atomic<u32>,
     /// For rings with `DEFER_TASKRUN`: how many completions the sleeping submitter waits for. Who
@@ -259,6 +265,11 @@ pub(crate) struct RingCtx {
     pub(crate) eventfd: RcuCell<RingEventFd>,
     /// A signal of the eventfd is owed, see [`complete`].
     pub(crate) eventfd_owed: Atomic<bool>,
+    /// The thread that submits, for rings with `SQPOLL`.
+    sq_thread: SetOnce<Arc<SqThread>>,
+    /// Tasks that wait for room in the SQ of such a ring.
+    #[pin]
+    pub(crate) sq_wait: WaitQueue,
     /// The registered wait arguments of `IORING_ENTER_EXT_ARG_REG`.
     pub(crate) wait_args: SetOnce<Arc<ParamRegion>>,
 
@@ -345,6 +356,7 @@ impl RingCtx {
             inbox: Inbox::new(),
             has_backlog: Atomic::new(false),
             in_background: Atomic::new(0),
+            polling: Atomic::new(false),
             messages: Atomic::new(0),
             wait_nr: Atomic::new(WAIT_NR_NONE),
             cq_wait <- WaitQueue::new(c_str!("RingCtx::cq_wait"), static_lock_class!()),
@@ -352,6 +364,8 @@ impl RingCtx {
             polled: Atomic::new(false),
             eventfd: RcuCell::new(None),
             eventfd_owed: Atomic::new(false),
+            sq_thread: SetOnce::new(),
+            sq_wait <- WaitQueue::new(c_str!("RingCtx::sq_wait"), static_lock_class!()),
             wait_args: SetOnce::new(),
             boottime: Atomic::new(false),
             restarting: Atomic::new(false),
@@ -374,6 +388,17 @@ impl RingCtx {
     #[inline]
     pub(crate) fn polls(&self) -> bool {
         self.flags.contains(SetupFlag::Iopoll)
+    }
+
+    /// The thread that submits, if it is not the application that does.
+    #[inline]
+    pub(crate) fn sq_thread(&self) -> Option<&Arc<SqThread>> {
+        self.sq_thread.as_ref()
+    }
+
+    /// Binds the ring to its thread, once.
+    pub(crate) fn set_sq_thread(&self, thread: Arc<SqThread>) {
+        self.sq_thread.populate(thread);
     }
 
     /// Whether a CQE can have 32 bytes.
@@ -444,9 +469,24 @@ impl RingCtx {
         self.check.load(Relaxed) & CHECK_OVERFLOW != 0 || self.has_completions()
     }
 
-    /// Whether there are completions to be run.
+    /// Whether requests can be issued by the current task as by others of its process: in a ring with a
+    /// thread that submits, that is the one with the right credentials, as long as it lives.
+    #[inline]
+    pub(crate) fn is_submitting(&self) -> bool {
+        self.sq_thread()
+            .is_none_or(|thread| thread.leaves_completions())
+    }
+
+    /// Whether there are completions that the current task may run. In a ring with a thread that
+    /// submits, none but that thread has its credentials and descriptors.
     #[inline]
     pub(crate) fn has_completions(&self) -> bool {
+        self.owes_completions() && self.is_submitting()
+    }
+
+    /// Whether there are completions to be run by whomever.
+    #[inline]
+    pub(crate) fn owes_completions(&self) -> bool {
         !self.inbox.is_empty() || self.has_backlog.load(Relaxed)
     }
 
@@ -534,6 +574,7 @@ impl WorkItem for Ring {
         this.ctx.pollers.queue.hang_up();
         // A twentieth of a second, as natively.
         let interval = kernel::time::msecs_to_jiffies(50);
+        sqpoll::detach(&this.ctx);
         loop {
             {
                 let mut state = this.ctx.state.lock();

@@ -59,7 +59,9 @@ pub(crate) struct UringDevice {
 impl Device for UringDevice {
     const NAME: &'static CStr = c"rust_uring";
 
-    fn ioctl(&self, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
+    fn ioctl(&self, file: &File, cmd: u32, arg: usize) -> Result<isize> {
+        // A ring's thread that is set up by this call can close any descriptor, also this one.
+        let _held = (_IOC_NR(cmd) == ioctl::SETUP).then(|| ARef::from(file));
         dispatch(&self.globals, None, cmd, arg)
     }
 }

@@ -9,7 +9,8 @@ use crate::{
         EnterFlag,
         EnterFlags,
         GeteventsArg,
-        RegWait, //
+        RegWait,
+        SetupFlag, //
     },
     complete,
     ctx::{
@@ -18,6 +19,7 @@ use crate::{
         CHECK_LOST, //
     },
     iopoll,
+    sqpoll,
     submit,
     sys::{
         abi_types as c,
@@ -85,6 +87,9 @@ impl Call {
 pub(crate) fn enter(ctx: &Ctx, call: &Call) -> Result<u32> {
     if ctx.is_disabled() {
         return Err(EBADFD);
+    }
+    if ctx.flags.contains(SetupFlag::Sqpoll) {
+        return enter_offloaded(ctx, call);
     }
     let getevents = call.flags.contains(EnterFlag::Getevents);
     let mut submitted = 0;
@@ -157,6 +162,32 @@ fn check_arg(call: &Call) -> Result {
         return Err(EINVAL);
     }
     uaccess::read::<GeteventsArg>(call.argp).map(|_| ())
+}
+
+/// The same on a ring with a thread that submits: the call wakes it or waits for it, and returns what
+/// it was asked to submit. `EOWNERDEAD` if the thread is gone.
+fn enter_offloaded(ctx: &Ctx, call: &Call) -> Result<u32> {
+    let Some(thread) = ctx.sq_thread().filter(|thread| !thread.is_dead()) else {
+        return Err(Error::from_errno(sqpoll::EOWNERDEAD));
+    };
+    if call.flags.contains(EnterFlag::SqWakeup) {
+        thread.wake();
+    }
+    if call.flags.contains(EnterFlag::SqWait) {
+        sqpoll::wait_for_room(ctx);
+    }
+    if !call.flags.contains(EnterFlag::Getevents) {
+        return Ok(call.to_submit);
+    }
+    let resumed = if ctx.restarting.load(Relaxed) {
+        take_restart(ctx, &mut ctx.state.lock(), call)
+    } else {
+        None
+    };
+    match wait_for_events(ctx, call, call.to_submit, resumed) {
+        Err(err) if call.to_submit == 0 || err == ERESTARTNOINTR => Err(err),
+        _ => Ok(call.to_submit),
+    }
 }
 
 /// Whether this is a call that comes back, and what it had done.

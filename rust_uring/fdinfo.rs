@@ -14,6 +14,7 @@ use crate::{
         State, //
     },
     op,
+    sqpoll,
     sys::file, //
 };
 use kernel::{
@@ -29,10 +30,7 @@ pub(crate) fn show(ctx: &Ctx, m: &SeqFile) {
     };
     show_sq(ctx, &state, m);
     show_cq(ctx, &state, m);
-    seq_print!(
-        m,
-        "SqThread:\t-1\nSqThreadCpu:\t-1\nSqTotalTime:\t0\nSqWorkTime:\t0\n"
-    );
+    sqpoll::show(ctx, m);
     show_resources(&state, m);
     seq_print!(m, "PollList:\n");
     for armed in state.polls.iter() {

@@ -79,7 +79,10 @@ pub(crate) struct Globals {
     /// Rings of each user, by user id.
     #[pin]
     rings: Mutex<RBTree<u32, u32>>,
-    /// The last ring of a user is gone.
+    /// Threads that submit for rings.
+    #[pin]
+    threads: Mutex<usize>,
+    /// The last ring of a user is gone, or the last of those threads.
     #[pin]
     ring_gone: CondVar,
 }
@@ -96,6 +99,7 @@ impl Globals {
                 pools <- Pools::new(),
                 ring_fds <- RingFds::new(),
                 rings <- new_mutex!(RBTree::new(), "Globals::rings"),
+                threads <- new_mutex!(0, "Globals::threads"),
                 ring_gone <- new_condvar!("Globals::ring_gone"),
             }),
             GFP_KERNEL,
@@ -119,7 +123,7 @@ impl Globals {
         })
     }
 
-    /// Waits until no ring is left, and nothing that rings do. Context: may sleep, as long as it takes;
+    /// Waits until no ring is left, no thread, and nothing that they do. Context: may sleep, as long as it takes;
     /// nobody can set up rings any more.
     pub(crate) fn wait_for_rings(&self) {
         let mut rings = self.rings.lock();
@@ -127,13 +131,45 @@ impl Globals {
             self.ring_gone.wait(&mut rings);
         }
         drop(rings);
+        // A thread that is stopped by a signal outlives its rings.
+        let mut threads = self.threads.lock();
+        while *threads != 0 {
+            self.ring_gone.wait(&mut threads);
+        }
+        drop(threads);
         // The last one may still be in its last function.
         self.queue.drain();
+    }
+
+    /// Counts a thread that submits for rings, until the result is dropped.
+    pub(crate) fn take_thread(this: &Arc<Self>) -> ThreadSlot {
+        *this.threads.lock() += 1;
+        ThreadSlot(this.clone())
     }
 
     /// Rings that the user has.
     pub(crate) fn rings_of(&self, slot: &RingSlot) -> u32 {
         self.rings.lock().get(&slot.uid).copied().unwrap_or(0)
+    }
+}
+
+/// One of the threads that submit for rings.
+pub(crate) struct ThreadSlot(Arc<Globals>);
+
+impl ThreadSlot {
+    /// The module's own state.
+    pub(crate) fn globals(&self) -> &Arc<Globals> {
+        &self.0
+    }
+}
+
+impl Drop for ThreadSlot {
+    fn drop(&mut self) {
+        let mut threads = self.0.threads.lock();
+        *threads -= 1;
+        if *threads == 0 {
+            self.0.ring_gone.notify_all();
+        }
     }
 }
 

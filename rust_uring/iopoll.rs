@@ -21,9 +21,16 @@ use crate::{
         CHECK_OVERFLOW, //
     },
     op::rw,
-    request::ReqBox,
+    request::{
+        ReqBox,
+        Request, //
+    },
+    sqpoll,
     sys::{
-        iopoll::Spin,
+        iopoll::{
+            Polled,
+            Spin, //
+        },
         task::{
             self,
             Clock,
@@ -123,8 +130,24 @@ fn reap(ctx: &Ctx, state: &mut State, spin: Spin) -> Result<u32> {
 /// Tells `RingCtx::poller` from the other task of a ring.
 pub(crate) const POLLER: u64 = 1;
 
-/// A worker is about to start a transfer, or has. Context: any.
-pub(crate) fn started_by_worker(ctx: &Ctx) {
+/// Polls once, for the thread that submits. Errors of devices come to light with their transfers.
+/// Context: may sleep.
+pub(crate) fn reap_some(ctx: &Ctx, state: &mut State) {
+    if !state.poll_list.is_empty() {
+        let _ = reap(ctx, state, Spin::Once);
+    }
+}
+
+/// A worker has started a transfer. Context: may sleep.
+pub(crate) fn add_from_worker(ctx: &Ctx, polled: Polled<Request>) {
+    ctx.state.lock().poll_list.add(polled);
+    ctx.polling.store(true, Relaxed);
+    needs_poller(ctx);
+    sqpoll::tell(ctx, true);
+}
+
+/// Sees to it that somebody polls: a worker is about to start a transfer, or has. Context: any.
+pub(crate) fn needs_poller(ctx: &Ctx) {
     workqueue::queue::<_, POLLER>(&ctx.globals.queue, ctx);
 }
 

@@ -14,7 +14,10 @@ mod resize;
 mod rsrc;
 
 use crate::{
-    abi::reg,
+    abi::{
+        reg,
+        SetupFlag, //
+    },
     buffers,
     ctx::{
         Ctx,
@@ -26,6 +29,7 @@ use crate::{
     register::rsrc::Kind,
     restriction,
     ring_fds,
+    sqpoll,
     sys::{
         task::Clock,
         uaccess, //
@@ -140,6 +144,9 @@ fn handle(ctx: &Ctx, state: &mut State, call: &Call) -> Result<i32> {
                 return Err(EBADFD);
             }
             ctx.enable();
+            if let Some(thread) = ctx.sq_thread() {
+                thread.wake();
+            }
             Ok(0)
         }
         reg::RING_FDS => ring_fds::register(&ctx.globals, call.arg, call.nr_args),
@@ -175,7 +182,8 @@ fn clock(ctx: &Ctx, call: &Call) -> Result<i32> {
 }
 
 /// `IORING_REGISTER_IOWQ_MAX_WORKERS`: sets how many bounded and unbounded workers the calling process
-/// may have, 0 to leave it; tells how many it was. `EINVAL`, `EFAULT`, `ENOMEM`.
+/// may have, 0 to leave it; tells how many it was. In a ring with a thread that submits it is that
+/// one's process, and zeroes if the thread is dead. `EINVAL`, `EFAULT`, `ENOMEM`.
 fn max_workers(ctx: &Ctx, state: &mut State, call: &Call) -> Result<i32> {
     let arg = call.array(2)?;
     let new: [u32; 2] = uaccess::read(arg)?;
@@ -183,7 +191,14 @@ fn max_workers(ctx: &Ctx, state: &mut State, call: &Call) -> Result<i32> {
         return Err(EINVAL);
     }
     let ceiling = ctx.globals.limits.workers;
-    let old = state.pool(ctx)?.1.set_limits(new.map(|nr| nr.min(ceiling)));
+    let pool = if ctx.flags.contains(SetupFlag::Sqpoll) {
+        sqpoll::pool(ctx, state)
+    } else {
+        Some(state.pool(ctx)?.1)
+    };
+    let old = pool.map_or([0; 2], |pool| {
+        pool.set_limits(new.map(|nr| nr.min(ceiling)))
+    });
     uaccess::write(arg, &old)?;
     Ok(0)
 }

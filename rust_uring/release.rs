@@ -114,7 +114,7 @@ fn is_over(ctx: &Ctx, state: &mut State, span: Span) -> bool {
     }
     complete::settle(ctx, state);
     let under_way = ctx.in_background.load(Relaxed) != 0 || poll::any_woken(state);
-    if running || under_way || ctx.has_completions() {
+    if running || under_way || ctx.owes_completions() {
         return false;
     }
     buffers::release(ctx, state, span);

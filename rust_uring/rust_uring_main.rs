@@ -36,6 +36,7 @@ mod ring_fds;
 mod rsrc;
 mod setup;
 mod span;
+mod sqpoll;
 mod submit;
 mod sys;
 mod time;

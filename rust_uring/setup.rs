@@ -22,6 +22,7 @@ use crate::{
         Rings, //
     },
     ring_fds,
+    sqpoll,
     sys::{
         cred,
         ring_file,
@@ -43,7 +44,10 @@ use kernel::{
 /// Stands for `io_uring_sanitise_params()`, for the flags that the module has.
 fn check_flags(flags: SetupFlags) -> Result {
     let has = |flag| flags.contains(flag);
-    let bad = has(SetupFlag::SqRewind) && !has(SetupFlag::NoSqArray)
+    let by_submitter = SetupFlag::CoopTaskrun | SetupFlag::TaskrunFlag | SetupFlag::DeferTaskrun;
+    let bad = has(SetupFlag::SqRewind)
+        && (!has(SetupFlag::NoSqArray) || has(SetupFlag::Sqpoll))
+        || has(SetupFlag::Sqpoll) && flags.contains_any(by_submitter)
         // Without a descriptor there is nothing to map.
         || has(SetupFlag::RegisteredFdOnly) && !has(SetupFlag::NoMmap)
         || has(SetupFlag::TaskrunFlag)
@@ -94,7 +98,8 @@ pub(crate) fn prepare(p: &mut Params, flags: SetupFlags) -> Result<Layout> {
 /// Returns its descriptor, or its registered index with `REGISTERED_FD_ONLY`.
 ///
 /// `EPERM` if the gate is closed or the task has filter programs, `EFAULT`, `EINVAL`, `EOVERFLOW`,
-/// `ENOMEM`, `EMFILE` also for too many rings of one user, `EBUSY` when no index is free.
+/// `ENOMEM`, `EMFILE` also for too many rings of one user, `EBUSY` when no index is free; see also
+/// [`sqpoll::offload`].
 /// Context: may sleep.
 pub(crate) fn setup(globals: &Arc<Globals>, entries: u32, params: u64) -> Result<i32> {
     globals.gate.check()?;
@@ -123,6 +128,11 @@ pub(crate) fn setup(globals: &Arc<Globals>, entries: u32, params: u64) -> Result
         globals.clone(),
         slot,
     ))?;
+
+    if let Err(err) = sqpoll::offload(&ring.ctx, globals, &p, flags) {
+        Ring::retire(ring);
+        return Err(err);
+    }
 
     p.features = features();
     if let Err(err) = uaccess::write(params, &p) {
@@ -195,6 +205,8 @@ mod tests {
     fn flags_that_need_others() {
         let refused = [
             SetupFlag::SqRewind.into(),
+            SetupFlag::SqRewind | SetupFlag::NoSqArray | SetupFlag::Sqpoll,
+            SetupFlag::CoopTaskrun | SetupFlag::Sqpoll,
             SetupFlag::RegisteredFdOnly.into(),
             SetupFlag::TaskrunFlag.into(),
             SetupFlag::DeferTaskrun.into(),
@@ -211,7 +223,7 @@ mod tests {
     #[test]
     fn unknown_and_refused_flags() {
         assert!(SetupFlags::from_user(1 << 31).is_err());
-        assert!(SetupFlags::from_user(SetupFlag::Sqpoll as u32).is_err());
+        assert!(SetupFlags::from_user(SetupFlag::Iopoll as u32).is_err());
         assert!(SetupFlags::from_user(SetupFlags::SUPPORTED).is_ok());
     }
 }
@@ -219,7 +231,7 @@ mod tests {
 /// `IORING_FEAT_*` that are there on this kernel.
 pub(crate) fn features() -> u32 {
     let workers = if user_worker::available() {
-        abi::NATIVE_WORKERS
+        abi::NATIVE_WORKERS | abi::SQPOLL_NONFIXED
     } else {
         0
     };

@@ -191,7 +191,7 @@ pub(crate) fn start_later(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
         return fail(ctx, state, req, ECANCELED);
     }
     let user = state.pools.get(usize::from(pool).wrapping_sub(1));
-    let here = user.is_some_and(|user| user.pool().is_current());
+    let here = user.is_some_and(|user| user.pool().is_current()) && ctx.is_submitting();
     if here || ctx.defers() || op::is_independent(&req) {
         return start(ctx, state, req);
     }
@@ -423,10 +423,19 @@ fn init_more(ctx: &Ctx, state: &mut State, req: &mut Request, info: &OpInfo, sqe
 #[cold]
 fn second_half(ctx: &Ctx, state: &mut State, slot: u32, left: &mut u32) -> Result {
     let last = state.rings.sq_entries.wrapping_sub(1);
-    if !ctx.flags.contains(SetupFlag::SqeMixed) || slot >= last || *left < 2 {
+    if !ctx.flags.contains(SetupFlag::SqeMixed) || slot >= last {
         return Err(EINVAL);
     }
-    *left -= 1;
+    if *left >= 2 {
+        *left -= 1;
+    } else {
+        // That a thread which submits takes few at a time is nothing to the application.
+        let tail = state.rings.sq_tail().load_acquire();
+        let more = sq_pending(tail, state.sq_head, state.rings.sq_entries) != 0;
+        if !ctx.flags.contains(SetupFlag::Sqpoll) || !more {
+            return Err(EINVAL);
+        }
+    }
     state.sq_head = state.sq_head.wrapping_add(1);
     Ok(())
 }

@@ -6,10 +6,12 @@
 //! an API that cannot be misused. No policy of io_uring lives here.
 
 pub(crate) mod abi_types;
+pub(crate) mod cpu;
 pub(crate) mod cred;
 pub(crate) mod device;
 pub(crate) mod eventfd;
 pub(crate) mod exit_watch;
+pub(crate) mod fd_table;
 mod ffi;
 pub(crate) mod file;
 pub(crate) mod index;

@@ -41,6 +41,7 @@ use crate::{
     },
     span::Span,
     sys::{
+        cpu,
         mpsc::Fifo,
         percpu_ref::Counter,
         task,
@@ -372,7 +373,7 @@ impl Pool {
         )?;
         let threads = &mut *this.threads.lock();
         threads.list.reserve(1, GFP_KERNEL_ACCOUNT)?;
-        let thread = UserWorker::spawn(worker)?;
+        let thread = UserWorker::spawn(worker, c"rust_uring-wrk")?;
         // There is room by the reservation above.
         let _ = threads.list.push_within_capacity(thread);
         threads
@@ -655,7 +656,7 @@ impl Worker {
             cancelled(req);
         } else {
             if ctx.polls() {
-                iopoll::started_by_worker(&ctx);
+                iopoll::needs_poller(&ctx);
             }
             match op::run_blocking(req) {
                 Run::Done(mut req) => {
@@ -670,8 +671,7 @@ impl Worker {
                 }
                 Run::Polled(polled) => {
                     self.over();
-                    ctx.state.lock().poll_list.add(polled);
-                    iopoll::started_by_worker(&ctx);
+                    iopoll::add_from_worker(&ctx, polled);
                 }
                 Run::Gone => {
                     self.over();
@@ -695,7 +695,10 @@ impl Worker {
 impl Job for Worker {
     fn work(&self) -> bool {
         if self.task.as_ref().is_none() {
+            user_worker::awake();
+            cpu::unbind();
             self.task.populate(task::current());
+            return true;
         }
         if Pool::spawn_wanted(&self.pool) {
             return true;

@@ -235,7 +235,8 @@ static void other_ring(struct attack *a)
 			.cq_off.user_addr = (unsigned long)odd_pointer(d, &a->arena),
 		};
 	/* A thread that polls is not what is to be tried natively. */
-	p->flags &= ~IORING_SETUP_SQPOLL;
+	if (a->backend == NATIVE)
+		p->flags &= ~IORING_SETUP_SQPOLL;
 	fd = uring_setup(a->backend, odd_number(d), dice(d, 4) ? p : odd_pointer(d, &a->arena));
 	if (fd > a->r.fd)
 		close(fd);

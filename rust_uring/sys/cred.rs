@@ -47,6 +47,13 @@ pub(crate) struct Overridden {
 }
 
 impl Overridden {
+    /// The same, unless the current task acts with them anyway.
+    pub(crate) fn unless_current(cred: &ARef<Credential>) -> Option<Self> {
+        // SAFETY: No requirements; the pointer is only compared.
+        let current = unsafe { ffi::uring_peek_cred() };
+        (!core::ptr::eq(current, cred.as_ptr())).then(|| Self::new(cred))
+    }
+
     /// Puts `cred` in place, which is held until the end.
     pub(crate) fn new(cred: &ARef<Credential>) -> Self {
         // SAFETY: The reference is kept as long as they are in place.

@@ -757,9 +757,9 @@ bool uring_have_user_workers(void)
 
 #if IS_ENABLED(CONFIG_VHOST_TASK)
 struct vhost_task *uring_worker_create(bool (*fn)(void *data), void (*killed)(void *data),
-				       void *data)
+				       void *data, const char *name)
 {
-	return vhost_task_create(fn, killed, data, "rust_uring-wrk");
+	return vhost_task_create(fn, killed, data, name);
 }
 
 void uring_worker_start(struct vhost_task *worker)
@@ -778,7 +778,7 @@ void uring_worker_stop(struct vhost_task *worker)
 }
 #else
 struct vhost_task *uring_worker_create(bool (*fn)(void *data), void (*killed)(void *data),
-				       void *data)
+				       void *data, const char *name)
 {
 	return ERR_PTR(-EOPNOTSUPP);
 }

@@ -218,12 +218,26 @@ const struct cred *uring_peek_cred(void);
 bool uring_have_user_workers(void);
 bool uring_is_user_worker(void);
 struct vhost_task *uring_worker_create(bool (*fn)(void *data), void (*killed)(void *data),
-				       void *data);
+				       void *data, const char *name);
 void uring_worker_start(struct vhost_task *worker);
 void uring_worker_wake(struct vhost_task *worker);
 void uring_worker_stop(struct vhost_task *worker);
 void uring_interrupt_task(struct task_struct *task);
 void uring_clear_notify(void);
+
+/* Threads that stay; defined in thread.c */
+struct files_struct *uring_share_files(void);
+void uring_unshare_files(struct files_struct *files);
+bool uring_keep_files(struct files_struct *files);
+int uring_cpu_allowed(unsigned int cpu);
+int uring_bind_cpu(unsigned int cpu);
+void uring_unbind_cpu(void);
+unsigned int uring_task_cpu(struct task_struct *task);
+u64 uring_stime_us(struct task_struct *task);
+pid_t uring_pid_shown(struct seq_file *m, struct task_struct *task);
+unsigned long uring_jiffies(void);
+bool uring_task_work_pending(void);
+void uring_notify_self(void);
 
 /* eventfd */
 bool uring_eventfd_signal_allowed(void);

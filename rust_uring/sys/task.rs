@@ -182,6 +182,33 @@ pub(crate) fn need_resched() -> bool {
     unsafe { ffi::uring_need_resched() }
 }
 
+/// Whether anything of the two waits.
+#[inline]
+pub(crate) fn interrupted() -> bool {
+    kernel::current!().signal_pending()
+}
+
+/// For threads that the kernel runs in a loop (see [`crate::sys::user_worker`]): whether there is work
+/// that was put off until the current task leaves the kernel, such as closing files. Then the loop
+/// is to do it, and the thread has to return to it.
+pub(crate) fn owes_work() -> bool {
+    // SAFETY: No requirements.
+    unsafe {
+        let owes = ffi::uring_task_work_pending();
+        if owes {
+            ffi::uring_notify_self();
+        }
+        owes
+    }
+}
+
+/// The time in ticks of the kernel.
+#[inline]
+pub(crate) fn jiffies() -> usize {
+    // SAFETY: No requirements.
+    unsafe { ffi::uring_jiffies() }
+}
+
 /// Whether the current task is being killed.
 pub(crate) fn fatal_signal_pending() -> bool {
     // SAFETY: No requirements.

@@ -67,13 +67,13 @@ unsafe impl<J: Job> Send for UserWorker<J> {}
 unsafe impl<J: Job> Sync for UserWorker<J> {}
 
 impl<J: Job> UserWorker<J> {
-    /// Starts a thread of the current process. `EAGAIN` or `ENOMEM` as for `clone(2)`; `EOPNOTSUPP` if
-    /// the kernel has none.
-    pub(crate) fn spawn(job: Arc<J>) -> Result<Self> {
+    /// Starts a thread of the current process; 15 bytes of the name are seen. `EAGAIN` or `ENOMEM` as
+    /// for `clone(2)`; `EOPNOTSUPP` if the kernel has none.
+    pub(crate) fn spawn(job: Arc<J>, name: &CStr) -> Result<Self> {
         let data = Arc::as_ptr(&job).cast_mut().cast();
-        // SAFETY: `job` is kept until the thread has stopped.
+        // SAFETY: `job` is kept until the thread has stopped. The name is copied.
         let thread = from_err_ptr(unsafe {
-            ffi::uring_worker_create(Some(work::<J>), Some(killed::<J>), data)
+            ffi::uring_worker_create(Some(work::<J>), Some(killed::<J>), data, name.as_char_ptr())
         })?;
         let thread = NonNull::new(thread).ok_or(ENOMEM)?;
         // SAFETY: Just created.
