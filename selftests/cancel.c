@@ -4,7 +4,6 @@
 #include <linux/time_types.h>
 #include "kselftest_harness.h"
 
-#define DEFER	(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN)
 #define LATE	20000000000ull
 
 FIXTURE(cancel) {
@@ -14,11 +13,7 @@ FIXTURE(cancel) {
 	char fifo[64];
 };
 
-FIXTURE_VARIANT(cancel) { enum backend backend; unsigned int flags; };
-FIXTURE_VARIANT_ADD(cancel, device) { .backend = DEVICE };
-FIXTURE_VARIANT_ADD(cancel, native) { .backend = NATIVE };
-FIXTURE_VARIANT_ADD(cancel, device_defer) { .backend = DEVICE, .flags = DEFER };
-FIXTURE_VARIANT_ADD(cancel, native_defer) { .backend = NATIVE, .flags = DEFER };
+RING_VARIANTS(cancel);
 
 FIXTURE_SETUP(cancel)
 {
@@ -308,6 +303,9 @@ TEST_F(cancel, synchronous_running)
 {
 	struct io_uring_cqe cqe;
 
+	/* Natively that is looked for with the caller's workers only. */
+	if (variant->backend == NATIVE)
+		SKIP_POLLED(self->r, "and has workers of its own");
 	open_fifo(&self->io, self->fifo, 1, 0);
 	ASSERT_EQ(0, submit(self->r, 0));
 	usleep(100000);

@@ -4,7 +4,6 @@
 #include "stress.h"
 #include "kselftest_harness.h"
 
-#define DEFER	(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN)
 #define MANY	256
 
 FIXTURE(drain) {
@@ -14,11 +13,7 @@ FIXTURE(drain) {
 	char in[MANY];
 };
 
-FIXTURE_VARIANT(drain) { enum backend backend; unsigned int flags; };
-FIXTURE_VARIANT_ADD(drain, device) { .backend = DEVICE };
-FIXTURE_VARIANT_ADD(drain, native) { .backend = NATIVE };
-FIXTURE_VARIANT_ADD(drain, device_defer) { .backend = DEVICE, .flags = DEFER };
-FIXTURE_VARIANT_ADD(drain, native_defer) { .backend = NATIVE, .flags = DEFER };
+RING_VARIANTS(drain);
 
 FIXTURE_SETUP(drain)
 {

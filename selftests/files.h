@@ -44,7 +44,11 @@ struct io {
 		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN };	\
 	FIXTURE_VARIANT_ADD(fixture, native_defer) {			\
 		.backend = NATIVE,					\
-		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN }
+		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN };	\
+	FIXTURE_VARIANT_ADD(fixture, device_sqpoll) {			\
+		.backend = DEVICE, .flags = IORING_SETUP_SQPOLL };	\
+	FIXTURE_VARIANT_ADD(fixture, native_sqpoll) {			\
+		.backend = NATIVE, .flags = IORING_SETUP_SQPOLL }
 
 static __maybe_unused int io_init(struct io *io, enum backend backend, unsigned int entries,
 				  unsigned int flags, unsigned int sqe_flags)

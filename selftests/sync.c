@@ -230,7 +230,8 @@ TEST_F(sync, ftruncate)
 	ASSERT_EQ(0, seteuid(65534));
 	other = new_file(0, 100);
 	ASSERT_EQ(0, fchmod(other, 0));
-	EXPECT_EQ(variant->backend == NATIVE ? 0 : -EACCES, TRUNCATE(other, 50));
+	EXPECT_EQ(variant->backend == NATIVE || ring_is_polled(&self->io.r) ? 0 : -EACCES,
+		  TRUNCATE(other, 50));
 	ASSERT_EQ(0, seteuid(0));
 }
 

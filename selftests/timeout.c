@@ -4,7 +4,6 @@
 #include "stress.h"
 #include "kselftest_harness.h"
 
-#define DEFER	(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN)
 #define MS	1000000ull
 #define LATE	(20000 * MS)
 #define MANY	256
@@ -17,11 +16,7 @@ FIXTURE(timeout) {
 	struct __kernel_timespec ts[MANY];
 };
 
-FIXTURE_VARIANT(timeout) { enum backend backend; unsigned int flags; };
-FIXTURE_VARIANT_ADD(timeout, device) { .backend = DEVICE };
-FIXTURE_VARIANT_ADD(timeout, native) { .backend = NATIVE };
-FIXTURE_VARIANT_ADD(timeout, device_defer) { .backend = DEVICE, .flags = DEFER };
-FIXTURE_VARIANT_ADD(timeout, native_defer) { .backend = NATIVE, .flags = DEFER };
+RING_VARIANTS(timeout);
 
 FIXTURE_SETUP(timeout)
 {

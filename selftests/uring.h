@@ -154,6 +154,14 @@ static __maybe_unused bool device_has_op(unsigned int opcode)
 	return false;
 }
 
+static __maybe_unused uint64_t now_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
+}
+
 /* A mapped ring. */
 struct ring {
 	enum backend backend;
@@ -236,11 +244,16 @@ static __maybe_unused int ring_init_params(struct ring *r, enum backend backend,
 	return ring_map(r);
 }
 
+/* Short, so that there are not threads that look for work on all CPUs. */
+#define SQ_IDLE_MS	5
+
 static __maybe_unused int ring_init(struct ring *r, enum backend backend, unsigned int entries,
 				    unsigned int flags)
 {
 	memset(r, 0, sizeof(*r));
 	r->p.flags = flags;
+	if (flags & IORING_SETUP_SQPOLL)
+		r->p.sq_thread_idle = SQ_IDLE_MS;
 	return ring_init_params(r, backend, entries);
 }
 
@@ -293,10 +306,56 @@ static __maybe_unused unsigned int ring_flush(struct ring *r)
 	return nr;
 }
 
+/* Whether it is the kernel's thread that submits. */
+static __maybe_unused bool ring_is_polled(const struct ring *r)
+{
+	return r->p.flags & IORING_SETUP_SQPOLL;
+}
+
+/* Wakes the thread if it asks for that. */
+static __maybe_unused int ring_wake(struct ring *r)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (!(load_acquire(r->sq_flags) & IORING_SQ_NEED_WAKEUP))
+		return 0;
+	return uring_enter(r->backend, r->fd, 0, 0, IORING_ENTER_SQ_WAKEUP);
+}
+
+/* Waits until the thread has taken everything that it was shown, which it does in finite time. */
+static __maybe_unused int ring_consumed(struct ring *r)
+{
+	uint64_t limit = now_ns(CLOCK_MONOTONIC) + 60000000000ull;
+
+	while (load_acquire(r->sq_head) != *r->sq_tail) {
+		int ret = ring_wake(r);
+
+		if (ret < 0)
+			return ret;
+		if (now_ns(CLOCK_MONOTONIC) > limit)
+			return -ETIME;
+		usleep(50);
+	}
+	return 0;
+}
+
+/*
+ * On all kinds of rings what was to be submitted has been when this returns. (A
+ * thread does not know numbers: it takes all that there is.)
+ */
 static __maybe_unused int ring_enter(struct ring *r, unsigned int to_submit,
 				     unsigned int min_complete, unsigned int flags)
 {
-	return uring_enter(r->backend, r->fd, to_submit, min_complete, flags);
+	int ret;
+
+	if (!to_submit || !ring_is_polled(r))
+		return uring_enter(r->backend, r->fd, to_submit, min_complete, flags);
+	ret = uring_enter(r->backend, r->fd, to_submit, 0,
+			  (flags & ~IORING_ENTER_GETEVENTS) | IORING_ENTER_SQ_WAKEUP);
+	if (ret >= 0 && ring_consumed(r))
+		return -ETIME;
+	if (ret >= 0 && (flags & IORING_ENTER_GETEVENTS))
+		uring_enter(r->backend, r->fd, 0, min_complete, flags);
+	return ret;
 }
 
 /* Submits everything and waits for so many CQEs. */
@@ -386,14 +445,6 @@ static __maybe_unused int lowest_fd(void)
 	return fd;
 }
 
-static __maybe_unused uint64_t now_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return ts.tv_sec * 1000000000ull + ts.tv_nsec;
-}
-
 /* Posts a CQE to the ring behind a descriptor, without having a ring. */
 static __maybe_unused int send_msg(enum backend backend, int fd, uint64_t user_data, int res)
 {
@@ -465,7 +516,18 @@ static __maybe_unused int drop_privileges(uid_t uid)
 		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN };	\
 	FIXTURE_VARIANT_ADD(fixture, native_defer) {			\
 		.backend = NATIVE,					\
-		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN }
+		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN };	\
+	FIXTURE_VARIANT_ADD(fixture, device_sqpoll) {			\
+		.backend = DEVICE, .flags = IORING_SETUP_SQPOLL };	\
+	FIXTURE_VARIANT_ADD(fixture, native_sqpoll) {			\
+		.backend = NATIVE, .flags = IORING_SETUP_SQPOLL }
+
+/* For tests that are about what the application's own call does. */
+#define SKIP_POLLED(r, why)						\
+do {									\
+	if (ring_is_polled(r))						\
+		SKIP(return, "a thread submits: " why);			\
+} while (0)
 
 /* For tests that set up their rings themselves. */
 #define BACKEND_VARIANTS(fixture)					\
