@@ -32,7 +32,12 @@ static void ready(struct victim *v)
 
 static void make(struct victim *v, struct ring *r, unsigned int flags)
 {
-	MUST(!ring_init(r, v->backend, 8, flags));
+	int ret;
+
+	/* While another thread executes a program there is no thread to be had. */
+	while ((ret = ring_init(r, v->backend, 8, flags)) == -EAGAIN)
+		usleep(1000);
+	MUST(!ret);
 }
 
 static void wait_forever(struct victim *v, int fd, unsigned int flags)
@@ -403,6 +408,98 @@ static void has_threads(struct victim *v)
 	}
 }
 
+/* Its thread has something to do all the time, or only now and then. */
+static void submits_by_thread(struct victim *v)
+{
+	unsigned int often = dice(&v->dice, 2) ? 1 : 4000;
+	struct ring r;
+
+	make(v, &r, IORING_SETUP_SQPOLL);
+	ready(v);
+	for (;;) {
+		while (ring_nop(&r, 0))
+			;
+		ring_flush(&r);
+		MUST(ring_wake(&r) >= 0);
+		ring_seen(&r, ring_ready(&r));
+		usleep(dice(&v->dice, often * SQ_IDLE_MS));
+	}
+}
+
+/* One thread for several rings, which come and go, some of them with the shared one behind them. */
+static void shares_a_thread(struct victim *v)
+{
+	struct ring rings[4] = {};
+	unsigned int i;
+
+	for (i = 0; i < 4; i++) {
+		rings[i].p.flags = IORING_SETUP_SQPOLL | (i ? IORING_SETUP_ATTACH_WQ : 0);
+		rings[i].p.wq_fd = i ? rings[0].fd : 0;
+		rings[i].p.sq_thread_idle = SQ_IDLE_MS;
+		while (ring_init_params(&rings[i], v->backend, 8) == -EAGAIN)
+			usleep(1000);
+		MUST(rings[i].fd >= 0);
+	}
+	ready(v);
+	for (;;) {
+		struct ring *r = &rings[dice(&v->dice, 4)];
+
+		ring_nop(r, 1);
+		MUST(ring_enter(r, ring_flush(r), 0, 0) == 1);
+		ring_seen(r, ring_ready(r));
+		if (dice(&v->dice, 8) || r == &rings[0])
+			continue;
+		ring_exit(r);
+		memset(r, 0, sizeof(*r));
+		r->p.flags = IORING_SETUP_SQPOLL | IORING_SETUP_ATTACH_WQ;
+		r->p.wq_fd = rings[0].fd;
+		r->p.sq_thread_idle = SQ_IDLE_MS;
+		MUST(!ring_init_params(r, v->backend, 8));
+	}
+}
+
+/* What the thread has submitted, workers of its making wait for. */
+static void reads_by_thread(struct victim *v)
+{
+	struct ring r;
+	int p[2], i;
+
+	make(v, &r, IORING_SETUP_SQPOLL);
+	MUST(!pipe2(p, O_CLOEXEC));
+	for (i = 0; i < 8; i++) {
+		struct io_uring_sqe *sqe = ring_nop(&r, i);
+
+		sqe->opcode = IORING_OP_READ;
+		sqe->flags = dice(&v->dice, 2) ? IOSQE_ASYNC : 0;
+		sqe->fd = p[0];
+		sqe->addr = (unsigned long)r.sqes;
+		sqe->len = 8;
+	}
+	MUST(ring_submit(&r, 0) == 8);
+	ready(v);
+	/* When another thread executes a program no worker can be made, and requests may end. */
+	for (;;) {
+		ring_enter(&r, 0, 1, IORING_ENTER_GETEVENTS);
+		ring_seen(&r, ring_ready(&r));
+	}
+}
+
+/* Threads come and go. */
+static void sets_up_threads(struct victim *v)
+{
+	struct ring r;
+
+	ready(v);
+	for (;;) {
+		make(v, &r, IORING_SETUP_SQPOLL);
+		if (dice(&v->dice, 2)) {
+			ring_nop(&r, 0);
+			MUST(ring_enter(&r, ring_flush(&r), 0, 0) == 1);
+		}
+		ring_exit(&r);
+	}
+}
+
 static const struct state {
 	const char *name;
 	void (*enter)(struct victim *v);
@@ -428,6 +525,10 @@ static const struct state {
 	{ "has threads", has_threads, false },
 	{ "reads in workers", reads_in_workers, true },
 	{ "uses files and buffers", uses_resources, false },
+	{ "submits by a thread", submits_by_thread, false },
+	{ "shares a thread", shares_a_thread, false },
+	{ "reads by a thread", reads_by_thread, false },
+	{ "sets up threads", sets_up_threads, false },
 };
 
 #define NR_STATES	(sizeof(states) / sizeof(states[0]))
