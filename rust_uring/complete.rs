@@ -248,7 +248,8 @@ pub(crate) fn post_alone(ctx: &Ctx, state: &mut State, cqe: &Cqe) -> Posted {
 /// Hands a finished request to its ring, from any context and without a lock.
 ///
 /// `ctx` is a reference of the caller's own: the request may be gone as soon as it is pushed. `lazy`
-/// completions wake a deferring submitter only when it has as many as it waits for.
+/// completions wake a deferring submitter only when it has as many as it waits for; those that others
+/// run after are not.
 ///
 /// Context: any.
 pub(crate) fn push(ctx: &Ctx, req: ReqBox, lazy: bool) {
@@ -265,6 +266,7 @@ pub(crate) fn push_woken(ctx: &Ctx, req: ReqBox, lazy: bool) {
 
 #[inline]
 fn push_from(ctx: &Ctx, req: ReqBox, lazy: bool, woken: bool) {
+    let lazy = lazy && req.tie.is_none();
     let first = ctx.inbox.push(req);
     if first {
         if ctx.flags.contains(SetupFlag::TaskrunFlag) {
