@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Rings whose SQEs a thread consumes: setup, sleep and wakeup, sharing, what fdinfo tells. */
+/* Rings whose SQEs a thread consumes: setup, sleep and wakeup, CPUs, what fdinfo tells. */
 #include "sqpoll.h"
 #include <pthread.h>
 #include <sched.h>
@@ -23,9 +23,9 @@ FIXTURE_TEARDOWN(sqpoll)
 	ring_exit(&self->r);
 }
 
-static int setup(enum backend backend, unsigned int flags, unsigned int cpu, unsigned int fd)
+static int setup(enum backend backend, unsigned int flags, unsigned int cpu)
 {
-	struct io_uring_params p = { .flags = flags, .sq_thread_cpu = cpu, .wq_fd = fd,
+	struct io_uring_params p = { .flags = flags, .sq_thread_cpu = cpu,
 				     .sq_thread_idle = SQ_IDLE_MS };
 	int ret = uring_setup(backend, 8, &p);
 
@@ -50,10 +50,10 @@ TEST_F(sqpoll, flags)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(refused); i++)
-		EXPECT_EQ(-EINVAL, setup(variant->backend, IORING_SETUP_SQPOLL | refused[i], 0, 0));
+		EXPECT_EQ(-EINVAL, setup(variant->backend, IORING_SETUP_SQPOLL | refused[i], 0));
 	for (i = 0; i < ARRAY_SIZE(taken); i++)
-		EXPECT_EQ(0, setup(variant->backend, IORING_SETUP_SQPOLL | taken[i], 0, 0));
-	EXPECT_EQ(-EINVAL, setup(variant->backend, IORING_SETUP_SQ_AFF, 0, 0));
+		EXPECT_EQ(0, setup(variant->backend, IORING_SETUP_SQPOLL | taken[i], 0));
+	EXPECT_EQ(-EINVAL, setup(variant->backend, IORING_SETUP_SQ_AFF, 0));
 	EXPECT_TRUE(self->r.p.features & IORING_FEAT_SQPOLL_NONFIXED);
 }
 
@@ -238,8 +238,8 @@ TEST_F(sqpoll, stays_on_its_cpu)
 	cpu_set_t one, set, all = cpus_of(0);
 	int cpu, i;
 
-	EXPECT_EQ(-EINVAL, setup(variant->backend, flags, 100000, 0));
-	EXPECT_EQ(-EINVAL, setup(variant->backend, flags, -1, 0));
+	EXPECT_EQ(-EINVAL, setup(variant->backend, flags, 100000));
+	EXPECT_EQ(-EINVAL, setup(variant->backend, flags, -1));
 	/* Wherever its creator is just now. */
 	CPU_ZERO(&one);
 	CPU_SET(sysconf(_SC_NPROCESSORS_ONLN) - 1, &one);
@@ -312,137 +312,6 @@ TEST_F(sqpoll, workers_are_not_bound)
 	close(p[0]);
 	close(p[1]);
 	self->r = r;
-}
-
-TEST_F(sqpoll, attaching)
-{
-	unsigned int flags = IORING_SETUP_ATTACH_WQ, i;
-	struct ring plain, other, *r = &self->r;
-	pid_t child, tid = sq_thread(r);
-	int status, fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	ASSERT_EQ(0, ring_init(&plain, variant->backend, 8, 0));
-	/* Without a thread of its own it is only looked at. */
-	EXPECT_EQ(0, setup(variant->backend, flags, 0, r->fd));
-	EXPECT_EQ(0, setup(variant->backend, flags, 0, plain.fd));
-	EXPECT_EQ(-ENXIO, setup(variant->backend, flags, 0, 1000));
-	EXPECT_EQ(-EINVAL, setup(variant->backend, flags, 0, fd));
-	flags |= IORING_SETUP_SQPOLL;
-	EXPECT_EQ(-ENXIO, setup(variant->backend, flags, 0, 1000));
-	EXPECT_EQ(-EINVAL, setup(variant->backend, flags, 0, fd));
-	EXPECT_EQ(-EINVAL, setup(variant->backend, flags, 0, plain.fd));
-	close(fd);
-
-	ASSERT_EQ(0, sq_attach(&other, r, 16, 0));
-	EXPECT_EQ(tid, sq_thread(&other));
-	for (i = 0; i < 10; i++) {
-		ring_nop(&other, i);
-		EXPECT_EQ(1, ring_submit(&other, 1));
-		ring_nop(r, i);
-		EXPECT_EQ(1, ring_submit(r, 1));
-	}
-	EXPECT_EQ(10, ring_ready(&other));
-	EXPECT_EQ(10, ring_ready(r));
-	/* Another process' thread does not do. */
-	child = fork();
-	if (!child) {
-		struct ring mine;
-
-		if (sq_attach(&mine, r, 8, 0))
-			_exit(1);
-		ring_nop(&mine, 0);
-		_exit(ring_submit(&mine, 1) != 1 || sq_thread(&mine) == tid ? 2 : 0);
-	}
-	ASSERT_EQ(child, waitpid(child, &status, 0));
-	EXPECT_EQ(0, status);
-	/* The thread is there as long as one of its rings. */
-	ring_exit(r);
-	ring_nop(&other, i);
-	EXPECT_EQ(1, ring_submit(&other, 1));
-	EXPECT_EQ(tid, sq_thread(&other));
-	*r = other;
-	ring_exit(&plain);
-}
-
-/* A new ring of a thread that sleeps is told that it does. */
-TEST_F(sqpoll, attaching_to_a_sleeper)
-{
-	int i;
-
-	for (i = 0; i < 20; i++) {
-		struct ring other;
-
-		ASSERT_TRUE(sq_falls_asleep(&self->r));
-		ASSERT_EQ(0, sq_attach(&other, &self->r, 8, 0));
-		usleep(i * 500);
-		ring_nop(&other, i);
-		ring_flush(&other);
-		ASSERT_EQ(0, ring_consumed(&other));
-		ring_exit(&other);
-	}
-}
-
-/* Of several rings each has a few SQEs consumed at a time. */
-TEST_F(sqpoll, fair)
-{
-	struct ring rings[2];
-	int p[2], i, j, run, longest = 0;
-	char got[128], before = 0;
-
-	ASSERT_EQ(0, pipe2(p, O_CLOEXEC));
-	ASSERT_EQ(0, sq_init(&rings[0], variant->backend, 64, 0, SQ_IDLE_MS));
-	ASSERT_EQ(0, sq_attach(&rings[1], &rings[0], 64, 0));
-	ASSERT_TRUE(sq_falls_asleep(&rings[0]));
-	ASSERT_TRUE(sq_falls_asleep(&rings[1]));
-	for (i = 0; i < 2; i++)
-		for (j = 0; j < 64; j++) {
-			struct io_uring_sqe *sqe = ring_nop(&rings[i], j);
-
-			sqe->opcode = IORING_OP_WRITE;
-			sqe->fd = p[1];
-			sqe->addr = (unsigned long)(i ? "b" : "a");
-			sqe->len = 1;
-		}
-	ring_flush(&rings[0]);
-	ring_flush(&rings[1]);
-	ASSERT_EQ(0, ring_wake(&rings[0]));
-	for (i = 0; i < 128; i += j) {
-		j = read(p[0], got + i, 128 - i);
-		ASSERT_LT(0, j);
-	}
-	for (i = 0, run = 0; i < 128; i++) {
-		run = got[i] == before ? run + 1 : 1;
-		before = got[i];
-		longest = run > longest ? run : longest;
-	}
-	EXPECT_EQ(8, longest) TH_LOG("%.128s", got);
-	ring_exit(&rings[0]);
-	ring_exit(&rings[1]);
-}
-
-/* That does not tear apart what belongs together. */
-TEST_F(sqpoll, big_sqe_across_the_cap)
-{
-	struct ring other;
-	int i;
-
-	ASSERT_EQ(0, sq_attach(&other, &self->r, 64, IORING_SETUP_SQE_MIXED));
-	ASSERT_TRUE(sq_falls_asleep(&other));
-	for (i = 0; i < 7; i++)
-		ring_nop(&other, i);
-	ring_nop(&other, 7)->opcode = IORING_OP_NOP128;
-	ring_sqe(&other);
-	ring_nop(&other, 8);
-	EXPECT_EQ(10, ring_enter(&other, ring_flush(&other), 0, 0));
-	ASSERT_TRUE(cqes_come(&other, 9));
-	for (i = 0; i < 9; i++) {
-		struct io_uring_cqe cqe;
-
-		ASSERT_TRUE(ring_cqe(&other, &cqe));
-		EXPECT_EQ(i, cqe.user_data);
-		EXPECT_EQ(0, cqe.res);
-	}
-	ring_exit(&other);
 }
 
 TEST_F(sqpoll, disabled)
