@@ -443,6 +443,8 @@ pub(crate) mod reg {
     pub(crate) const RESIZE_RINGS: u32 = c::io_uring_register_op_IORING_REGISTER_RESIZE_RINGS;
     pub(crate) const MEM_REGION: u32 = c::io_uring_register_op_IORING_REGISTER_MEM_REGION;
     pub(crate) const QUERY: u32 = c::io_uring_register_op_IORING_REGISTER_QUERY;
+    pub(crate) const IOWQ_AFF: u32 = c::io_uring_register_op_IORING_REGISTER_IOWQ_AFF;
+    pub(crate) const UNREGISTER_IOWQ_AFF: u32 = c::io_uring_register_op_IORING_UNREGISTER_IOWQ_AFF;
     pub(crate) const IOWQ_MAX_WORKERS: u32 =
         c::io_uring_register_op_IORING_REGISTER_IOWQ_MAX_WORKERS;
     /// One more than the last opcode that 7.3 knows.

@@ -31,6 +31,7 @@ use crate::{
     ring_fds,
     sqpoll,
     sys::{
+        affinity::Cpus,
         task::Clock,
         uaccess, //
     }, //
@@ -155,6 +156,12 @@ fn handle(ctx: &Ctx, state: &mut State, call: &Call) -> Result<i32> {
         reg::RESIZE_RINGS => resize::resize(ctx, state, call.array(1)?),
         reg::MEM_REGION => region::register(ctx, call.array(1)?),
         reg::QUERY => query::query(call),
+        reg::IOWQ_AFF if call.arg == 0 || call.nr_args == 0 => Err(EINVAL),
+        reg::IOWQ_AFF => affinity(ctx, state, Some(Cpus::read(call.arg, call.nr_args)?)),
+        reg::UNREGISTER_IOWQ_AFF => {
+            call.nothing()?;
+            affinity(ctx, state, None)
+        }
         reg::IOWQ_MAX_WORKERS => max_workers(ctx, state, call),
         _ => Err(EINVAL),
     }
@@ -178,6 +185,13 @@ fn clock(ctx: &Ctx, call: &Call) -> Result<i32> {
         return Err(EINVAL);
     }
     ctx.set_clock(Clock::from_user(arg.clockid).ok_or(EINVAL)?);
+    Ok(0)
+}
+
+/// `IORING_REGISTER_IOWQ_AFF`: on which CPUs the calling process' workers run; with `None` on those that
+/// the caller may use. `EINVAL` for others than those, `ENOMEM`.
+fn affinity(ctx: &Ctx, state: &mut State, cpus: Option<Cpus>) -> Result<i32> {
+    state.pool(ctx)?.1.set_cpus(cpus)?;
     Ok(0)
 }
 

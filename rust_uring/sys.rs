@@ -6,6 +6,7 @@
 //! an API that cannot be misused. No policy of io_uring lives here.
 
 pub(crate) mod abi_types;
+pub(crate) mod affinity;
 pub(crate) mod cpu;
 pub(crate) mod cred;
 pub(crate) mod device;

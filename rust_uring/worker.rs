@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod affinity;
 mod pools;
 
 pub(crate) use pools::{
@@ -41,6 +42,7 @@ use crate::{
     },
     span::Span,
     sys::{
+        affinity::Cpus,
         cpu,
         mpsc::Fifo,
         percpu_ref::Counter,
@@ -165,10 +167,13 @@ impl_has_work! {
 }
 
 /// What the thread lock protects.
+#[derive(Default)]
 struct Threads {
     list: KVec<UserWorker<Worker>>,
     /// The timer, while there are threads.
     timer: Option<ArcHrTimerHandle<Pool>>,
+    /// Where they are to run, if that was said.
+    cpus: Option<Cpus>,
 }
 
 /// How often idle threads are looked for. Who has had nothing to do since the last look is stopped.
@@ -225,7 +230,7 @@ impl Pool {
         Arc::pin_init(
             pin_init!(Self {
                 queues <- new_spinlock!(queues, "Pool::queues"),
-                threads <- new_mutex!(Threads { list: KVec::new(), timer: None }, "Pool::threads"),
+                threads <- new_mutex!(Threads::default(), "Pool::threads"),
                 timer <- HrTimer::new(),
                 reap <- new_work!("Pool::reap"),
                 keeps_worker: Atomic::new(false),
@@ -695,9 +700,12 @@ impl Worker {
 impl Job for Worker {
     fn work(&self) -> bool {
         if self.task.as_ref().is_none() {
+            // In this order: see `Pool::set_cpus`.
+            self.task.populate(task::current());
             user_worker::awake();
             cpu::unbind();
-            self.task.populate(task::current());
+            self.pool.bind_current();
+            // Now that it is awake it has to be asked again.
             return true;
         }
         if Pool::spawn_wanted(&self.pool) {

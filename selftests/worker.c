@@ -115,6 +115,79 @@ TEST_F(worker, no_more_than_allowed)
 	}
 }
 
+/* The one CPU that all other threads of this process are bound to; -1 if they are not. */
+static int bound_to(void)
+{
+	DIR *dir = opendir("/proc/self/task");
+	struct dirent *entry;
+	int cpu = -2, tid;
+	cpu_set_t set;
+
+	while (dir && (entry = readdir(dir))) {
+		tid = atoi(entry->d_name);
+		if (!tid || tid == gettid())
+			continue;
+		if (sched_getaffinity(tid, sizeof(set), &set) || CPU_COUNT(&set) != 1)
+			cpu = -1;
+		else if (cpu == -2)
+			cpu = CPU_ISSET(0, &set) ? 0 : CPU_ISSET(1, &set) ? 1 : -1;
+		else if (!CPU_ISSET(cpu, &set))
+			cpu = -1;
+	}
+	closedir(dir);
+	return cpu;
+}
+
+static int bind_workers(struct ring *r, unsigned long mask)
+{
+	return ring_register(r, IORING_REGISTER_IOWQ_AFF, &mask, sizeof(mask));
+}
+
+TEST_F(worker, affinity)
+{
+	char path[64];
+	cpu_set_t set;
+	int fd, i;
+
+	EXPECT_EQ(-EINVAL, ring_register(self->r, IORING_REGISTER_IOWQ_AFF, NULL, 8));
+	EXPECT_EQ(-EINVAL, ring_register(self->r, IORING_REGISTER_IOWQ_AFF, &set, 0));
+	EXPECT_EQ(-EFAULT, ring_register(self->r, IORING_REGISTER_IOWQ_AFF, (void *)8, 8));
+	EXPECT_EQ(-EINVAL, ring_register(self->r, IORING_UNREGISTER_IOWQ_AFF, &set, 0));
+	EXPECT_EQ(-EINVAL, ring_register(self->r, IORING_UNREGISTER_IOWQ_AFF, NULL, 8));
+	EXPECT_EQ(0, ring_register(self->r, IORING_UNREGISTER_IOWQ_AFF, NULL, 0));
+	/* No CPU at all is no error, and CPUs that there cannot be are not looked at. */
+	EXPECT_EQ(0, bind_workers(self->r, 0));
+	EXPECT_EQ(0, bind_workers(self->r, 3 | 1ul << 40));
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, bind_workers(self->r, 1 << i));
+		snprintf(path, sizeof(path), "%s/cpu.%d.%d", files_dir, getpid(), i);
+		ASSERT_EQ(0, mkfifo(path, 0600));
+		prep(&self->io, IORING_OP_OPENAT, AT_FDCWD, path, 0, 0);
+		ASSERT_EQ(1, ring_submit(self->r, 0));
+		for (fd = 0; fd < 1000 && bound_to() != i; fd++)
+			usleep(1000);
+		EXPECT_EQ(i, bound_to());
+		fd = open(path, O_WRONLY);
+		ASSERT_LE(0, fd);
+		close(wait_result(&self->io));
+		close(fd);
+		/* Natively those that there are stay where they are. */
+		if (variant->backend == NATIVE)
+			break;
+	}
+	if (variant->backend == DEVICE) {
+		CPU_ZERO(&set);
+		CPU_SET(0, &set);
+		ASSERT_EQ(0, sched_setaffinity(0, sizeof(set), &set));
+		EXPECT_EQ(-EINVAL, bind_workers(self->r, 2));
+		EXPECT_EQ(-EINVAL, bind_workers(self->r, 3));
+		EXPECT_EQ(1, bound_to());
+		EXPECT_EQ(0, ring_register(self->r, IORING_UNREGISTER_IOWQ_AFF, NULL, 0));
+		EXPECT_EQ(0, bound_to());
+	}
+}
+
 static void many_reads(struct io *io, int fd, char *buf)
 {
 	int i;

@@ -750,6 +750,24 @@ bool uring_is_user_worker(void)
 	return current->flags & PF_USER_WORKER;
 }
 
+int uring_cpumask_from_user(struct cpumask *mask, u64 addr, u32 len)
+{
+	len = min_t(u32, len, cpumask_size());
+	if (copy_from_user(cpumask_bits(mask), u64_to_user_ptr(addr), len))
+		return -EFAULT;
+	return 0;
+}
+
+void uring_cpumask_of_current(struct cpumask *mask)
+{
+	cpumask_copy(mask, &current->cpus_mask);
+}
+
+bool uring_cpumask_subset(const struct cpumask *mask, const struct cpumask *of)
+{
+	return cpumask_subset(mask, of);
+}
+
 bool uring_have_user_workers(void)
 {
 	return IS_ENABLED(CONFIG_VHOST_TASK);

@@ -215,6 +215,10 @@ void uring_revert_creds(const struct cred *old);
 const struct cred *uring_peek_cred(void);
 
 /* Threads of the calling process that run kernel code */
+int uring_cpumask_from_user(struct cpumask *mask, u64 addr, u32 len);
+void uring_cpumask_of_current(struct cpumask *mask);
+bool uring_cpumask_subset(const struct cpumask *mask, const struct cpumask *of);
+
 bool uring_have_user_workers(void);
 bool uring_is_user_worker(void);
 struct vhost_task *uring_worker_create(bool (*fn)(void *data), void (*killed)(void *data),
