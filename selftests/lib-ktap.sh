@@ -38,6 +38,7 @@ list_tests() {
 			for (i = 2; i <= NF; i++) {
 				if ($i ~ /^(stock|test|both)$/) on = $i
 				else if ($i == "long") continue
+				else if ($i == "host") next
 				else if ($i ~ /^timeout=/) limit = substr($i, 9)
 				else args = args " " $i
 			}
@@ -46,6 +47,14 @@ list_tests() {
 			gsub(/[^A-Za-z0-9_.-]+/, "-", label)
 			print label, limit, $1 args
 		}' "$SELFTESTS/tests.list"
+}
+
+# Those that run on the host, with guests of their own: scripts/NAME.sh KERNEL OUT.
+host_tests() {
+	awk -v kernel="$1" -v wanted=" ${*:2} " '
+		{ sub(/#.*/, "") }
+		wanted != "  " && !index(wanted, " " $1 " ") { next }
+		/ host( |$)/ && (/ both( |$)/ || index($0 " ", " " kernel " ")) { print $1 }' "$SELFTESTS/tests.list"
 }
 
 # The programs that have a long version, for "make stress".
