@@ -100,9 +100,13 @@ impl FileTable {
 }
 
 /// Whether a file may be in a table. Rings may not: they would keep each other alive. A UNIX socket
-/// can carry a ring, and the kernel's collector of such circles does not know our tables.
-fn check(file: &File) -> Result {
-    if ring_file::data::<Ring>(file).is_some() || file::is_native_ring(file) {
+/// can carry a ring, and the kernel's collector of such circles does not know our tables; so they may
+/// only if the administrator says so.
+fn check(ctx: &Ctx, file: &File) -> Result {
+    if ring_file::data::<Ring>(file).is_some()
+        || file::is_native_ring(file)
+        || !ctx.globals.limits.unix_files && file::is_unix_socket(file)
+    {
         return Err(EBADF);
     }
     Ok(())
@@ -144,7 +148,7 @@ pub(crate) fn install(
         Some(slot) => slot.wrapping_sub(1) as usize,
         None => state.files.free_slot()?,
     };
-    check(&file)?;
+    check(ctx, &file)?;
     if state.files.len() == 0 {
         return Err(ENXIO);
     }
@@ -212,7 +216,7 @@ pub(crate) fn register(ctx: &Ctx, state: &mut State, fds: u64, tags: u64, nr: u3
             }
             // CAST: A negative descriptor is one that does not exist.
             let file = ring_file::fget(fd as u32)?;
-            check(&file)?;
+            check(ctx, &file)?;
             set(ctx, state, i as usize, file, tag)?;
         }
         Ok(0)
@@ -317,7 +321,7 @@ fn update_one(ctx: &Ctx, state: &mut State, index: usize, i: u32, fds: u64, tags
     }
     // CAST: A negative descriptor is one that does not exist.
     let file = ring_file::fget(fd as u32)?;
-    check(&file)?;
+    check(ctx, &file)?;
     set(ctx, state, index, file, tag)
 }
 

@@ -36,6 +36,8 @@ pub(crate) struct Limits {
     pub(crate) workers: u32,
     /// CQEs that the overflow list of one ring may hold.
     pub(crate) overflow: usize,
+    /// UNIX sockets may be registered.
+    pub(crate) unix_files: bool,
 }
 
 /// Who may set up rings: as the sysctls `io_uring_disabled` and `io_uring_group` for native ones.

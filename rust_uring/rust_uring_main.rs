@@ -89,6 +89,10 @@ module! {
             default: 256,
             description: "Workers of each class that one process may have",
         },
+        unix_files: u32 {
+            default: 0,
+            description: "1: UNIX sockets may be registered (a ring that is sent over one registered in it stays for ever)",
+        },
         max_overflow: u32 {
             default: 262144,
             description: "CQEs that one ring keeps when its CQ is full",
@@ -112,6 +116,7 @@ impl kernel::InPlaceModule for RustUring {
             workers: module_parameters::max_workers.value(),
             // CAST: Widening.
             overflow: module_parameters::max_overflow.value() as usize,
+            unix_files: module_parameters::unix_files.value() != 0,
         };
         let gate = Gate {
             disabled: module_parameters::disabled.value(),

@@ -6,8 +6,10 @@
  *   attempt ring	keeps the ring, prints "ready", and waits for the end of its input
  *   attempt mapping	keeps no descriptor, but the mapped ring
  *   attempt device	keeps the open device
+ *   attempt unix		registers a UNIX socket, prints "ok" or the errno
  */
 #include "uring.h"
+#include <sys/socket.h>
 
 int main(int argc, char **argv)
 {
@@ -24,6 +26,12 @@ int main(int argc, char **argv)
 		ret = ring_init(&r, DEVICE, 8, 0);
 		if (ret >= 0 && ring_nops(&r, 8, 0) != 8)
 			ret = -EPROTO;
+	}
+	if (ret >= 0 && !strcmp(keep, "unix")) {
+		int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+		ret = fd < 0 ? -errno : ring_register(&r, IORING_REGISTER_FILES, &fd, 1);
+		keep = "";
 	}
 	if (ret < 0)
 		puts(strerrorname_np(-ret));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Registered files: the table, its updates and tags, and what is in use while it goes. */
 #include "files.h"
+#include <sys/socket.h>
 #include "kselftest_harness.h"
 
 FIXTURE(fixedfile) {
@@ -165,6 +166,20 @@ TEST_F(fixedfile, no_rings)
 		EXPECT_EQ(-EBADF, update(self->r, 0, &other.fd, 1));
 	ring_exit(&own);
 	ring_exit(&other);
+}
+
+/* See the module's parameter unix_files, and params.sh. */
+TEST_F(fixedfile, unix_sockets)
+{
+	int s[2], want = variant->backend == DEVICE ? -EBADF : 1;
+
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s));
+	EXPECT_EQ(want < 0 ? want : 0, reg(self->r, s, 2));
+	if (want > 0)
+		return;
+	ASSERT_EQ(0, reg2(self->r, NULL, NULL, 2, IORING_RSRC_REGISTER_SPARSE));
+	EXPECT_EQ(want, update(self->r, 0, s, 1));
+	EXPECT_EQ(want, update2(self->r, 0, s, NULL, 1));
 }
 
 TEST_F(fixedfile, sparse)

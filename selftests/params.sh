@@ -83,6 +83,12 @@ bad_values() {
 	[ ! -e /sys/module/rust_uring ] && [ ! -e "$DEVICE" ]
 }
 
+unix_files() {
+	unix() { "$TMP/attempt" unix; }
+	load && says EBADF unix || return
+	load unix_files=1 && says ok unix
+}
+
 disabled_0() {
 	load mode=0666 disabled=0 && says ok attempt user && says ok attempt member
 }
@@ -221,7 +227,7 @@ unload_behind_the_dead() {
 echo "TAP version 13"
 case $1 in
 gates)
-	echo "1..11"
+	echo "1..12"
 	check "mode" modes
 	check "values that are none" bad_values
 	check "disabled=0" disabled_0
@@ -232,6 +238,7 @@ gates)
 	check "disabled=2" disabled_2
 	check "disabled=3" disabled_3
 	check "no rings at all" no_rings
+	check "registered UNIX sockets" unix_files
 	;;
 limits)
 	echo "1..4"
