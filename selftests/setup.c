@@ -403,6 +403,9 @@ TEST(params_as_natively)
 		/* Most sets miss what another flag needs. */
 		if (i % 4)
 			flags |= IORING_SETUP_NO_SQARRAY | IORING_SETUP_NO_MMAP | DEFER;
+		if (i % 16)
+			flags &= ~(IORING_SETUP_SQPOLL | IORING_SETUP_SQ_AFF |
+				   IORING_SETUP_ATTACH_WQ);
 		if (i % 8 > 2)
 			flags &= ~(IORING_SETUP_CQE32 | IORING_SETUP_SQE128);
 		compare(_metadata, user, 1 + (state >> 3) % 40, (state >> 5) % 80, flags, &good);
