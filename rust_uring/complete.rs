@@ -194,6 +194,9 @@ fn release(ctx: &Ctx, state: &mut State, req: &mut Request) {
 /// The caller may run completions. Context: may sleep.
 #[inline]
 pub(crate) fn settle(ctx: &Ctx, state: &mut State) {
+    if !state.closed.is_empty() {
+        state.let_go_of_closed();
+    }
     if !state.local.is_empty() || state.drain.is_active() {
         run_local(ctx, state);
     }

@@ -92,6 +92,7 @@ use crate::{
 };
 use kernel::{
     c_str,
+    fs::File,
     impl_has_work,
     mm::Mm,
     new_mutex,
@@ -141,6 +142,9 @@ pub(crate) struct State {
     pub(crate) drain: Drain,
     /// Requests that wait for a time.
     pub(crate) timers: Timers,
+    /// Files whose descriptors were closed while nobody of their process was there, by the number of the
+    /// pool: see [`State::let_go_of_closed`].
+    pub(crate) closed: KVec<(u8, ARef<File>)>,
     /// Memory that what was submitted before may not use any more.
     pub(crate) released: Released,
     /// Requests that wait until a file is ready; also those that were woken, until that is dealt with.
@@ -182,6 +186,17 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Lets go of files that were closed for the current process while it was elsewhere.
+    #[cold]
+    pub(crate) fn let_go_of_closed(&mut self) {
+        let pools = &self.pools;
+        let is_current = |number: u8| {
+            let user = pools.get(usize::from(number).wrapping_sub(1));
+            user.is_some_and(|user| user.pool().is_current())
+        };
+        self.closed.retain(|(number, _)| !is_current(*number));
+    }
+
     /// The current process' pool of workers, and its index in [`State::pools`], where it stays.
     /// `ENOMEM`, `EOPNOTSUPP`.
     pub(crate) fn pool(&mut self, ctx: &Ctx) -> Result<(usize, Arc<Pool>)> {
@@ -321,6 +336,7 @@ impl RingCtx {
             chain: None,
             drain: Drain::new(),
             timers: Timers::new(),
+            closed: KVec::new(),
             released: Released::new(),
             polls: Polls::new(),
             strays: Fifo::new(),

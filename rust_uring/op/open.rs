@@ -327,10 +327,31 @@ pub(crate) fn run_descriptor(what: Descriptor, mut req: ReqBox) -> Run {
     }
     let ctx = req.ctx.clone();
     let mut state = ctx.state.lock();
+    if let (Descriptor::Close(fd), Some(tie)) = (what, &req.tie) {
+        let result = close_for_other(&mut state, fd, tie.pool);
+        req.set_result(result.map_or_else(|err| err.to_errno(), |()| 0), 0);
+        return Run::Done(req);
+    }
     match issue_descriptor(&ctx, &mut state, what, req) {
         Issued::Done(req) | Issued::DoneLater(req) | Issued::Block(req) => Run::Done(req),
         Issued::Gone => Run::Gone,
     }
+}
+
+/// Closes a descriptor of another thread. `EBADF`, `ENOMEM`.
+///
+/// A process of one thread takes no reference for the time of a system call on a descriptor. So the file
+/// is held until that process is seen in a call on the ring: then it is in no other one.
+fn close_for_other(state: &mut State, fd: i32, pool: u8) -> Result {
+    let held = path::fget(fd)?;
+    if ring_file::data::<crate::ctx::Ring>(&held).is_some() {
+        return Err(EBADF);
+    }
+    state.closed.reserve(1, GFP_KERNEL_ACCOUNT)?;
+    let result = path::close(fd);
+    // There is room by the reservation above.
+    let _ = state.closed.push_within_capacity((pool, held));
+    result
 }
 
 /// Closes a descriptor, unless it is a ring. `EBADF`.
