@@ -225,12 +225,12 @@ TEST_F(clone, tags)
 	ASSERT_EQ(0, ring_register(r, IORING_REGISTER_BUFFERS2, &arg, sizeof(arg)));
 	/* The one that is replaced is told, the other one stays as it is. */
 	ASSERT_EQ(0, CLONE(REPLACE, 0, 0, 1));
-	EXPECT_EQ(0, ring_enter(r, 0, 0, IORING_ENTER_GETEVENTS));
+	EXPECT_EQ(0, ring_enter(r, 0, 1, IORING_ENTER_GETEVENTS));
 	ASSERT_TRUE(ring_cqe(r, &cqe));
 	EXPECT_EQ(100, cqe.user_data);
 	SLOTS(0, 5);
 	EXPECT_EQ(0, ring_register(r, IORING_UNREGISTER_BUFFERS, NULL, 0));
-	EXPECT_EQ(0, ring_enter(r, 0, 0, IORING_ENTER_GETEVENTS));
+	EXPECT_EQ(0, ring_enter(r, 0, 1, IORING_ENTER_GETEVENTS));
 	ASSERT_TRUE(ring_cqe(r, &cqe));
 	EXPECT_EQ(101, cqe.user_data);
 	EXPECT_FALSE(ring_cqe(r, &cqe));
