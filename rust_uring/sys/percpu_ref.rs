@@ -178,13 +178,14 @@ impl<T> Root<T> {
                     // SAFETY: `slot` is valid for this write and pinned.
                     unsafe { bindings::init_completion(slot) }
                 }),
+                value <- init,
+                // The last one: nothing undoes it when another part fails.
                 refs <- Opaque::try_ffi_init(|slot: *mut bindings::percpu_ref| {
                     // SAFETY: `slot` is valid and pinned; it is part of a `Counted<T>`.
                     kernel::error::to_result(unsafe {
                         bindings::percpu_ref_init(slot, Some(release::<T>), 0, bindings::GFP_KERNEL)
                     })
                 }),
-                value <- init,
             }? Error),
             GFP_KERNEL,
         )?;
