@@ -32,7 +32,6 @@ use crate::{
             Chain,
             Fifo, //
         },
-        task,
         timer::When, //
     },
     timeout::{
@@ -48,16 +47,13 @@ use kernel::{
         atomic::Relaxed,
         Arc, //
     },
-    task::Task, //
 };
 
 /// What other requests have to do with one, and what is needed to issue a request later.
 pub(crate) struct Tie {
     /// What runs after it, in order.
     pub(crate) links: Chain<Request>,
-    /// Who submitted it.
-    pub(crate) task: ARef<Task>,
-    /// That one's credentials at that time.
+    /// The credentials of who submitted it, at that time.
     pub(crate) creds: Option<ARef<Credential>>,
     /// When: see [`Released`](crate::release::Released).
     pub(crate) born: u64,
@@ -83,7 +79,6 @@ impl Tie {
         Ok(KBox::new(
             Self {
                 links: Chain::new(),
-                task: task::current(),
                 born: state.released.now(),
                 creds,
                 pool,

@@ -35,8 +35,8 @@ use crate::{
     ring::sq_pending,
     sys::{
         cred,
-        path::Adopted,
         ring_file,
+        task,
         trace, //
     },
     worker::Pool, //
@@ -211,8 +211,6 @@ pub(crate) fn start_later(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
 /// What [`start`] would have done before the request is issued, by a worker. `EBADF`, `EFAULT`.
 /// Context: may sleep.
 pub(crate) fn assign_in_worker(req: &mut Request) -> Result {
-    let task = req.tie.as_ref().map(|tie| tie.task.clone()).ok_or(EBADF)?;
-    let _files = Adopted::new(&task)?;
     let ctx = req.ctx.clone();
     let mut state = ctx.state.lock();
     assign(&mut state, req)?;
@@ -302,6 +300,9 @@ pub(crate) fn pool_number(index: usize) -> u8 {
 /// its submitter who finds out, so that one's process and credentials are kept, and a worker is kept
 /// ready. Returns whether that is to be had; if not the request ends with `ECANCELED` in that case.
 pub(crate) fn may_come_back(ctx: &Ctx, state: &mut State, req: &mut Request) -> bool {
+    if task::is_kernel_thread() {
+        return req.pool != 0;
+    }
     let pool = keep_pool(ctx, state);
     if req.creds.is_none() {
         req.creds = cred::current().ok();
@@ -316,6 +317,9 @@ pub(crate) fn may_come_back(ctx: &Ctx, state: &mut State, req: &mut Request) -> 
 /// with `ECANCELED`.
 #[cold]
 pub(crate) fn punt(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    if task::is_kernel_thread() {
+        return punt_back(ctx, state, req);
+    }
     if req.creds.is_none() {
         req.creds = cred::current().ok();
     }

@@ -44,6 +44,7 @@ use crate::{
     sys::{
         affinity::Cpus,
         cpu,
+        fd_table,
         mpsc::Fifo,
         percpu_ref::Counter,
         task,
@@ -74,8 +75,12 @@ use kernel::{
         SetOnce,
         SpinLock, //
     },
-    task::Task,
+    task::{
+        Pid,
+        Task, //
+    },
     time::{
+        delay::fsleep,
         hrtimer::{
             ArcHrTimerHandle,
             HrTimer,
@@ -151,8 +156,10 @@ pub(crate) struct Pool {
     reap: Work<Pool>,
     /// The last thread for bounded work is not retired.
     keeps_worker: Atomic<bool>,
-    /// The process.
+    /// The process: its memory, its number, and its descriptors as [`fd_table::current_id`] tells them.
     mm: ARef<Mm>,
+    tgid: Pid,
+    fds: usize,
     globals: Arc<Globals>,
 }
 
@@ -178,6 +185,10 @@ struct Threads {
 
 /// How often idle threads are looked for. Who has had nothing to do since the last look is stopped.
 const IDLE: Delta = Delta::from_secs(5);
+
+/// How often a thread that cannot be made is tried again, and after what time more each time.
+const TRIES: i64 = 3;
+const TRY_AGAIN: Delta = Delta::from_millis(5);
 
 /// One thread.
 #[pin_data]
@@ -235,15 +246,21 @@ impl Pool {
                 reap <- new_work!("Pool::reap"),
                 keeps_worker: Atomic::new(false),
                 mm,
+                tgid: kernel::current!().tgid(),
+                fds: fd_table::current_id(),
                 globals: globals.clone(),
             }),
             GFP_KERNEL_ACCOUNT,
         )
     }
 
-    /// Whether it is the pool of the current process.
+    /// Whether it is the pool of the current process; of one whose memory the current task has borrowed, if
+    /// that is a kernel thread.
+    ///
+    /// Threads of a process that do not share their descriptors have pools of their own.
     pub(crate) fn is_current(&self) -> bool {
-        task::is_current_mm(&self.mm)
+        let same = || self.tgid == kernel::current!().tgid() && self.fds == fd_table::current_id();
+        task::is_current_mm(&self.mm) && (task::is_kernel_thread() || same())
     }
 
     /// Hands a request over. Gives it back if the process is gone, or has no thread at all and the
@@ -378,13 +395,28 @@ impl Pool {
         )?;
         let threads = &mut *this.threads.lock();
         threads.list.reserve(1, GFP_KERNEL_ACCOUNT)?;
-        let thread = UserWorker::spawn(worker, c"rust_uring-wrk")?;
+        let thread = Self::spawn_stubbornly(&worker)?;
         // There is room by the reservation above.
         let _ = threads.list.push_within_capacity(thread);
         threads
             .timer
             .get_or_insert_with(|| this.clone().start(IDLE));
         Ok(())
+    }
+
+    /// Natively, too, it is tried a few times: another thread that is about to execute a program may be in
+    /// the way, or a limit.
+    fn spawn_stubbornly(worker: &Arc<Worker>) -> Result<UserWorker<Worker>> {
+        let mut tries = 0;
+        loop {
+            match UserWorker::spawn(worker.clone(), c"rust_uring-wrk") {
+                Err(err) if tries < TRIES && (err == EAGAIN || err == ERESTARTNOINTR) => {
+                    tries += 1;
+                    fsleep(TRY_AGAIN * tries);
+                }
+                result => return result,
+            }
+        }
     }
 
     fn wake_idle(&self, class: Class) {
@@ -529,6 +561,16 @@ impl Pool {
         running
     }
 
+    /// Whether none of the process' threads is left but ours.
+    fn is_abandoned(&self) -> bool {
+        let threads = self.threads.lock();
+        let task = threads
+            .list
+            .iter()
+            .find_map(|thread| thread.job().task.as_ref());
+        task.is_some_and(|task| user_worker::only_these_left(task))
+    }
+
     /// Stops all threads. Context: may sleep, not in one of them.
     fn shut_down(&self) {
         self.queues.lock().closed = true;
@@ -613,8 +655,12 @@ impl HrTimerCallback for Pool {
 impl WorkItem for Pool {
     type Pointer = Arc<Self>;
 
-    /// Stops idle threads, and the timer with the last one.
+    /// Stops idle threads, and the timer with the last one. All of them if the threads that had work for
+    /// them have ended one by one: they must not keep the process.
     fn run(this: Arc<Self>) {
+        if this.is_abandoned() {
+            return this.shut_down();
+        }
         loop {
             // Stopped after the lock is released: a thread on its way out may need it.
             let (thread, timer) = {

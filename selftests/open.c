@@ -87,7 +87,7 @@ static void clean(void)
 		unlink(made[i]);
 }
 
-TEST_F(open, as_the_system_call)
+TEST_F_TIMEOUT(open, as_the_system_call, 120)
 {
 	static const char *const paths[] = {
 		"file", "link", "sub", "fifo", "none", "none/file", "file/none", "", ".", "..",

@@ -271,7 +271,8 @@ TEST_F_TIMEOUT(worker, ten_thousand_blocked, 120)
 	end = now_ns(CLOCK_MONOTONIC) - end;
 	TH_LOG("%d requests, %d threads of %u: over after %llu ms", BLOCKED, threads() - before,
 	       was[1], (unsigned long long)end / 1000000);
-	EXPECT_GT(slow ? 20 : 1, end / SEC);
+	if (variant->backend == DEVICE)
+		EXPECT_GT(slow ? 20 : 1, end / SEC);
 }
 
 TEST_F_TIMEOUT(worker, idle_ones_go, 90)

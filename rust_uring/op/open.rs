@@ -32,11 +32,9 @@ use crate::{
         file,
         path::{
             self,
-            Adopted,
             Path, //
         },
         ring_file,
-        task,
         uaccess, //
     }, //
 };
@@ -44,8 +42,7 @@ use kernel::{
     bindings,
     fs::File,
     prelude::*,
-    sync::aref::ARef,
-    task::Task, //
+    sync::aref::ARef, //
 };
 
 /// `IORING_FILE_INDEX_ALLOC`: we choose the slot.
@@ -60,8 +57,6 @@ pub(crate) struct Open {
     mode: u16,
     /// Slot of the file table, one more than its index; `ALLOC`; or 0 for a descriptor.
     slot: u32,
-    /// Whose descriptors are meant.
-    task: ARef<Task>,
 }
 
 /// A `statx(2)`.
@@ -143,7 +138,6 @@ pub(crate) fn prep_open(sqe: &Sqe, fixed: bool) -> Result<Op> {
         // CAST: Checked with the flags.
         mode: how.mode as u16,
         slot: sqe.file_index,
-        task: task::current(),
     };
     Ok(Op::Open(KBox::new(open, GFP_KERNEL_ACCOUNT)?))
 }
@@ -279,10 +273,7 @@ pub(crate) fn run(mut req: ReqBox) -> Run {
     let result = match &req.op {
         Op::Statx(s) => path::statx(dir, &s.path, s.flags, s.mask, s.buffer).map(|()| 0),
         Op::Open(open) => open.open(dir, false).and_then(|file| match open.slot {
-            0 => {
-                let _files = Adopted::new(&open.task)?;
-                path::install(file, open.flags & bindings::O_CLOEXEC)
-            }
+            0 => path::install(file, open.flags & bindings::O_CLOEXEC),
             _ => {
                 let ctx = &req.ctx;
                 files::install(ctx, &mut ctx.state.lock(), file, open.slot())
@@ -315,16 +306,8 @@ pub(crate) fn issue_descriptor(
     Issued::Done(req)
 }
 
-/// The same in a worker, with the descriptors of who submitted it. Context: may sleep.
+/// The same in a worker, which shares the descriptors of who submitted it. Context: may sleep.
 pub(crate) fn run_descriptor(what: Descriptor, mut req: ReqBox) -> Run {
-    let files = match &req.tie {
-        Some(tie) => Adopted::new(&tie.task),
-        None => Err(EBADF),
-    };
-    if let Err(err) = files {
-        req.set_result(err.to_errno(), 0);
-        return Run::Done(req);
-    }
     let ctx = req.ctx.clone();
     let mut state = ctx.state.lock();
     if let (Descriptor::Close(fd), Some(tie)) = (what, &req.tie) {
@@ -338,10 +321,11 @@ pub(crate) fn run_descriptor(what: Descriptor, mut req: ReqBox) -> Run {
     }
 }
 
-/// Closes a descriptor of another thread. `EBADF`, `ENOMEM`.
+/// Closes a descriptor in a worker. `EBADF`, `ENOMEM`.
 ///
-/// A process of one thread takes no reference for the time of a system call on a descriptor. So the file
-/// is held until that process is seen in a call on the ring: then it is in no other one.
+/// The process may still be in the call on the ring that made its first worker, and has no reference of
+/// its own to the file of that call. So the file is held until the process is seen in a call on the ring:
+/// then it is in no other one.
 fn close_for_other(state: &mut State, fd: i32, pool: u8) -> Result {
     let held = path::fget(fd)?;
     if ring_file::data::<crate::ctx::Ring>(&held).is_some() {

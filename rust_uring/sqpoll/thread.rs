@@ -24,7 +24,6 @@ use crate::{
             self,
             Overridden, //
         },
-        fd_table::FdTable,
         task,
         user_worker::{
             self,
@@ -90,12 +89,6 @@ struct Served {
     head: u32,
 }
 
-/// What the creator hands to the thread, and how it learns that the thread is there.
-struct Start {
-    fds: Option<FdTable>,
-    begun: bool,
-}
-
 /// A thread and the rings that it serves.
 #[pin_data]
 pub(crate) struct SqThread {
@@ -116,8 +109,9 @@ pub(crate) struct SqThread {
     dead: Atomic<bool>,
     /// CPU time that it has spent with work, in microseconds. Written by the thread.
     work_time: Atomic<u64>,
+    /// How its creator learns that it runs.
     #[pin]
-    start: Mutex<Start>,
+    begun: Mutex<bool>,
     #[pin]
     started: CondVar,
     /// What the thread is stopped with.
@@ -139,10 +133,6 @@ struct Runner(Arc<SqThread>);
 impl SqThread {
     /// A thread of the process `tgid` that is still to be made. `ENOMEM`.
     pub(super) fn new(globals: &Arc<Globals>, tgid: Pid, cpu: Option<u32>) -> Result<Arc<Self>> {
-        let start = Start {
-            fds: None,
-            begun: false,
-        };
         Arc::pin_init(
             pin_init!(Self {
                 rings <- new_mutex!(KVec::new(), "SqThread::rings"),
@@ -153,7 +143,7 @@ impl SqThread {
                 ending: Atomic::new(false),
                 dead: Atomic::new(false),
                 work_time: Atomic::new(0),
-                start <- new_mutex!(start, "SqThread::start"),
+                begun <- new_mutex!(false, "SqThread::begun"),
                 started <- new_condvar!("SqThread::started"),
                 handle <- new_mutex!(None, "SqThread::handle"),
                 reap <- new_work!("SqThread::reap"),
@@ -210,18 +200,14 @@ impl SqThread {
     pub(super) fn start(this: &Arc<Self>) -> Result {
         let name = CString::try_from_fmt(fmt!("iou-sqp-{}", kernel::current!().pid()))?;
         let thread = Arc::new(Runner(this.clone()), GFP_KERNEL_ACCOUNT)?;
-        this.start.lock().fds = Some(FdTable::share()?);
         {
             // Held so that who stops it finds it.
             let mut handle = this.handle.lock();
-            let worker = UserWorker::spawn(thread, &name).inspect_err(|_| {
-                this.start.lock().fds = None;
-            })?;
-            *handle = Some(worker);
+            *handle = Some(UserWorker::spawn(thread, &name)?);
         }
-        let mut start = this.start.lock();
-        while !start.begun {
-            if this.started.wait_interruptible_freezable(&mut start) {
+        let mut begun = this.begun.lock();
+        while !*begun {
+            if this.started.wait_interruptible_freezable(&mut begun) {
                 break;
             }
         }
@@ -292,16 +278,13 @@ impl SqThread {
         if self.is_running() {
             return;
         }
-        let mut start = self.start.lock();
-        if let Some(fds) = start.fds.take() {
-            fds.keep();
-        }
+        let mut begun = self.begun.lock();
         if let Some(cpu) = self.cpu {
             // If the CPU has gone since, it runs where its creator does.
             let _ = cpu::bind(cpu);
         }
         self.task.populate(task::current());
-        start.begun = true;
+        *begun = true;
         self.started.notify_all();
     }
 

@@ -23,9 +23,11 @@ pub(crate) struct FdTable(NonNull<bindings::files_struct>);
 unsafe impl Send for FdTable {}
 
 impl FdTable {
-    /// A share in the table of the current task. From now on the kernel counts files that it uses in
-    /// a system call: another thread might close them. So a file that it uses in *this* call has to be
-    /// held until the call's end. `EBADF` for a task that has no table.
+    /// A share in the table of the current task. `EBADF` for a task that has none.
+    ///
+    /// From now on the kernel counts the files that the task uses in a system call: another thread might
+    /// close them. The file of *this* call is not counted if the task was alone with its table: whoever
+    /// closes it meanwhile has to hold it until the call is over.
     pub(crate) fn share() -> Result<Self> {
         // SAFETY: No requirements; returns a counted reference or null.
         let files = unsafe { ffi::uring_share_files() };
@@ -47,4 +49,10 @@ impl Drop for FdTable {
         // SAFETY: The reference is ours, and not the last one by the invariants.
         unsafe { ffi::uring_unshare_files(self.0.as_ptr()) };
     }
+}
+
+/// What tells the table of the current task from others for as long as somebody uses it; 0 for none.
+pub(crate) fn current_id() -> usize {
+    // SAFETY: No requirements.
+    unsafe { ffi::uring_files_id() }
 }

@@ -777,7 +777,18 @@ bool uring_have_user_workers(void)
 struct vhost_task *uring_worker_create(bool (*fn)(void *data), void (*killed)(void *data),
 				       void *data, const char *name)
 {
-	return vhost_task_create(fn, killed, data, name);
+	struct vhost_task *worker;
+	sigset_t all, old;
+
+	/*
+	 * A signal would be delivered before clone(2) goes on. Here is no way
+	 * back to user space, so it has to wait, but for a deadly one.
+	 */
+	siginitsetinv(&all, sigmask(SIGKILL));
+	sigprocmask(SIG_BLOCK, &all, &old);
+	worker = vhost_task_create(fn, killed, data, name);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	return worker;
 }
 
 void uring_worker_start(struct vhost_task *worker)

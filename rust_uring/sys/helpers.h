@@ -150,8 +150,6 @@ int uring_statx_at(struct file *dir, const char *name, unsigned int flags, u32 m
 struct file *uring_fget_path(unsigned int fd);
 
 /* The descriptors of another thread of the process; defined in path.c */
-bool uring_adopt_files(struct task_struct *task);
-void uring_leave_files(void);
 
 /* kiocb and iov_iter */
 struct uring_page_wait {
@@ -232,6 +230,8 @@ void uring_clear_notify(void);
 /* Threads that stay; defined in thread.c */
 struct files_struct *uring_share_files(void);
 void uring_unshare_files(struct files_struct *files);
+unsigned long uring_files_id(void);
+bool uring_only_workers_left(struct task_struct *task);
 bool uring_keep_files(struct files_struct *files);
 int uring_cpu_allowed(unsigned int cpu);
 int uring_bind_cpu(unsigned int cpu);

@@ -8,7 +8,6 @@
 #include <linux/file.h>
 #include <linux/fs_struct.h>
 #include <linux/namei.h>
-#include <linux/sched/task.h>
 #include <linux/stat.h>
 #include <linux/user_namespace.h>
 #include "helpers.h"
@@ -186,55 +185,4 @@ int uring_statx_at(struct file *dir, const char *name, unsigned int flags, u32 m
 struct file *uring_fget_path(unsigned int fd)
 {
 	return fget_raw(fd);
-}
-
-/*
- * Lends the descriptors of @task to the current thread, which has none. False
- * if that task has none any more.
- */
-bool uring_adopt_files(struct task_struct *task)
-{
-	struct files_struct *files;
-
-	task_lock(task);
-	files = task->files;
-	if (files)
-		atomic_inc(&files->count);
-	task_unlock(task);
-	if (!files)
-		return false;
-	if (WARN_ON_ONCE(current->files && current->files != files)) {
-		atomic_dec(&files->count);
-		return false;
-	}
-	if (current->files == files) {
-		/* Kept from before, see below. */
-		atomic_dec(&files->count);
-		return true;
-	}
-	task_lock(current);
-	current->files = files;
-	task_unlock(current);
-	return true;
-}
-
-/*
- * Gives them back. If all others are gone the last one has to close them, and
- * only the exit of a task does that: then they stay until this thread exits,
- * which it is about to, since its process is.
- */
-void uring_leave_files(void)
-{
-	struct files_struct *files = current->files;
-
-	if (!files)
-		return;
-	task_lock(current);
-	current->files = NULL;
-	task_unlock(current);
-	if (!atomic_add_unless(&files->count, -1, 1)) {
-		task_lock(current);
-		current->files = files;
-		task_unlock(current);
-	}
 }

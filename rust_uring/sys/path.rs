@@ -22,8 +22,7 @@ use kernel::{
     },
     fs::File,
     prelude::*,
-    sync::aref::ARef,
-    task::Task, //
+    sync::aref::ARef, //
 };
 
 /// Longest path, with the zero at its end (`PATH_MAX`).
@@ -150,26 +149,4 @@ pub(crate) fn close(fd: i32) -> Result {
     // CAST: A negative descriptor is one that does not exist.
     // SAFETY: No requirements.
     to_result(unsafe { ffi::close_fd(fd as u32) })
-}
-
-/// While it lives, the current thread, which has none itself, uses another one's descriptors.
-pub(crate) struct Adopted(());
-
-impl Adopted {
-    /// For workers. `EBADF` if that thread has none any more.
-    pub(crate) fn new(task: &Task) -> Result<Self> {
-        // SAFETY: The task is valid.
-        if unsafe { ffi::uring_adopt_files(task.as_ptr()) } {
-            Ok(Self(()))
-        } else {
-            Err(EBADF)
-        }
-    }
-}
-
-impl Drop for Adopted {
-    fn drop(&mut self) {
-        // SAFETY: They were adopted by `new`.
-        unsafe { ffi::uring_leave_files() };
-    }
 }

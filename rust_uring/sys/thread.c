@@ -25,6 +25,29 @@ struct files_struct *uring_share_files(void)
 	return files;
 }
 
+/* Tells the table of the current task from others that there are. */
+unsigned long uring_files_id(void)
+{
+	return (unsigned long)current->files;
+}
+
+/*
+ * Are there only threads left in the process of @task that run kernel code and
+ * do nothing by themselves?
+ */
+bool uring_only_workers_left(struct task_struct *task)
+{
+	struct task_struct *t;
+	bool only = true;
+
+	rcu_read_lock();
+	for_each_thread(task, t)
+		if (!(t->flags & (PF_USER_WORKER | PF_EXITING)))
+			only = false;
+	rcu_read_unlock();
+	return only;
+}
+
 /* Gives them back. The one who shares them is still there: only a task's exit closes them. */
 void uring_unshare_files(struct files_struct *files)
 {
