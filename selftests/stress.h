@@ -72,6 +72,13 @@ static __maybe_unused uint64_t stress_end(unsigned int seconds)
 	return now_ns(CLOCK_MONOTONIC) + (stress ? strtoul(stress, NULL, 0) : seconds) * SEC;
 }
 
+/* The same for what is compared: the long time is the module's. */
+static __maybe_unused uint64_t stress_end_for(enum backend backend, unsigned int seconds)
+{
+	return backend == DEVICE ? stress_end(seconds) :
+	       now_ns(CLOCK_MONOTONIC) + seconds * SEC;
+}
+
 static __maybe_unused bool stress_over(uint64_t end)
 {
 	return now_ns(CLOCK_MONOTONIC) >= end;
