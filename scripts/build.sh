@@ -171,6 +171,22 @@ build_clients() {
 	in_cargo "$TOP/selftests/clients/crates" "$target" cargo build --locked --release --quiet >&2 ||
 		die "the clients do not build" "the first error above says why; crates come from crates.io, once"
 	install "$target"/release/{io-uring,tokio-uring} "$BUILD/clients/"
+	# The tests that come with a crate, as they are.
+	local own
+	own=$(in_cargo "$TOP/selftests/clients/crates" "$target" cargo metadata --locked --format-version 1 |
+		python3 -c 'import json, os, sys
+for p in json.load(sys.stdin)["packages"]:
+    if p["name"] == "tokio-uring": print(os.path.dirname(p["manifest_path"]))') && [ -d "$own/tests" ] ||
+		die "the crate tokio-uring has no tests" "cargo metadata in selftests/clients/crates should name its folder"
+	mkdir -p "$BUILD/clients/own-tests/tokio-uring"
+	cp -rup "$own"/{src,tests} "$BUILD/clients/own-tests/tokio-uring/"
+	in_cargo "$TOP/selftests/clients/crates" "$target" cargo test --locked --release --no-run --quiet \
+		--message-format=json | python3 -c 'import json, os, shutil, sys
+for line in sys.stdin:
+    made = json.loads(line)
+    if made.get("executable") and made["target"]["kind"] == ["test"]:
+        shutil.copy(made["executable"], os.path.join(sys.argv[1], made["target"]["name"]))' "$BUILD/clients" ||
+		die "the tests of tokio-uring do not build" "the first error above says why"
 }
 
 case ${1:-} in

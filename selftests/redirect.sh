@@ -73,8 +73,35 @@ without_device() {
 		returns 125 run --device /dev/nothing -- "$program" "$TMP/from" "$TMP/to"
 }
 
+# as_user GROUP COMMAND...: as a user who is nobody but a member of that group
+as_user() {
+	local group=$1
+	shift
+	setpriv --reuid 65534 --regid 65534 --groups "$group" --inh-caps=-all --no-new-privs "$@"
+}
+
+# Who may use it is the node's affair.
+users() {
+	local node=/dev/rust_uring was
+	was=$(stat -c '%g %a' $node)
+	mkdir -m 777 "$TMP/user"
+	chmod 755 "$TMP"
+	cp "$RURING" "$(dirname "$RURING")/libruring_redirect.so" "$PROGRAMS/clients/liburing" "$TMP/user"
+	head -c 100001 /dev/urandom >"$TMP/user/from"
+	chmod 644 "$TMP/user/from"
+	set -- "$TMP/user/ruring" run -- "$TMP/user/liburing" "$TMP/user/from" "$TMP/user/to"
+	chgrp 4711 $node
+	chmod 660 $node
+	local result=0
+	says "[rust_uring]" as_user 4711 "$@" && cmp "$TMP/user/from" "$TMP/user/to" &&
+		returns 125 as_user 4712 "$@" || result=1
+	chgrp "${was% *}" $node
+	chmod "${was#* }" $node
+	return $result
+}
+
 tool() {
-	plan 13
+	plan 14
 	check "the exit status is the program's" returns 7 run -- sh -c 'exit 7'
 	check "with --stats, too" returns 7 run --stats -- sh -c 'exit 7'
 	# shellcheck disable=SC2016 # it is for the inner shell
@@ -87,6 +114,7 @@ tool() {
 	check "--trace --output" run --trace --output "$TMP/trace" -- "$PROGRAMS/clients/redirect" -t inline_assembly
 	check "the trace is there" grep -q io_uring_setup "$TMP/trace"
 	check "without the device" without_device
+	check "users who may, and who may not" users
 	check "cp" copies ""
 	check "cp --native" copies --native
 }
@@ -101,10 +129,18 @@ crate() { says "[rust_uring]" run -- "$BUILD/clients/$1" "$TMP"; }
 # The same natively: a program that fails there says nothing about us.
 native() { says "[io_uring]" "$BUILD/clients/$1" "$TMP"; }
 
+# A crate's own tests, natively and redirected.
+own_tests() {
+	"$BUILD/clients/$1" --test-threads 1 && run -- "$BUILD/clients/$1" --test-threads 1
+}
+
 clients() {
 	local name
-	plan 5
+	plan 11
 	check "liburing" liburing
+	for name in buf driver fixed-buf fs-directory fs-file runtime; do
+		check "tokio-uring's own tests: $name" own_tests "tokio-uring-$name"
+	done
 	for name in io-uring tokio-uring; do
 		check "the crate $name, natively" native "$name"
 		check "the crate $name" crate "$name"
