@@ -206,6 +206,22 @@ pub(crate) fn settle(ctx: &Ctx, state: &mut State) {
     }
 }
 
+/// The same in a worker, whose credentials are those of the request that it runs and of no other: what
+/// there is to be done is left to whoever runs the completion list.
+pub(crate) fn settle_in_worker(ctx: &Ctx, state: &mut State) {
+    if ctx.defers() {
+        // Nothing is done there but what the submitter does.
+        return settle(ctx, state);
+    }
+    while let Some(req) = state.local.pop() {
+        push(ctx, req, false);
+    }
+    publish(ctx, state);
+    if state.drain.is_active() || state.timers.count() {
+        workqueue::queue::<_, 0>(&ctx.globals.queue, ctx);
+    }
+}
+
 /// CQEs that are visible now may end timeouts.
 #[cold]
 fn settle_counted(ctx: &Ctx, state: &mut State) {

@@ -359,7 +359,8 @@ fn issue_rw(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Issued {
 
 /// Whether it makes no difference which process issues the request.
 pub(crate) fn is_independent(req: &Request) -> bool {
-    if req.sqe_flags & abi::sqe::ASYNC != 0 {
+    let forced = req.sqe_flags & abi::sqe::ASYNC != 0;
+    if forced && info(req.opcode).is_some_and(|info| !info.stays) {
         return false;
     }
     match &req.op {

@@ -1,64 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Drains: requests that wait for all before them, and hold up all behind them. */
-#include "files.h"
-#include "stress.h"
-#include "kselftest_harness.h"
+#include "cqes.h"
 
 #define MANY	256
 
-FIXTURE(drain) {
-	struct io io;
-	struct ring *r;
-	int p[2];
-	char in[MANY];
-};
-
-RING_VARIANTS(drain);
-
-FIXTURE_SETUP(drain)
-{
-	ASSERT_EQ(0, io_init(&self->io, variant->backend, MANY, variant->flags, 0));
-	self->r = &self->io.r;
-	ASSERT_EQ(0, pipe2(self->p, O_CLOEXEC));
-}
-
-FIXTURE_TEARDOWN(drain)
-{
-	ring_exit(self->r);
-	close(self->p[0]);
-	close(self->p[1]);
-}
+PIPE_FIXTURE(drain, MANY, O_CLOEXEC);
 
 static void nop(struct ring *r, uint64_t user_data, unsigned int flags)
 {
 	ring_nop(r, user_data)->flags = flags;
 }
-
-static void blocked(struct io *io, int fd, char *in, uint64_t user_data, unsigned int flags)
-{
-	struct io_uring_sqe *sqe = prep(io, IORING_OP_READ, fd, in, 1, 0);
-
-	sqe->user_data = user_data;
-	sqe->flags |= flags;
-}
-
-/* Nothing comes for a while. */
-static bool quiet(struct ring *r)
-{
-	usleep(30000);
-	ring_enter(r, 0, 0, IORING_ENTER_GETEVENTS);
-	return !ring_ready(r);
-}
-
-#define EXPECT_NEXT(user, result) do {						\
-	struct io_uring_cqe cqe;						\
-										\
-	if (!ring_ready(self->r))						\
-		ASSERT_EQ(0, ring_enter(self->r, 0, 1, IORING_ENTER_GETEVENTS));\
-	ASSERT_TRUE(ring_cqe(self->r, &cqe));					\
-	EXPECT_EQ(user, cqe.user_data);						\
-	EXPECT_EQ(result, cqe.res);						\
-} while (0)
 
 TEST_F(drain, waits_for_what_is_before)
 {

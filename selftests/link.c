@@ -1,33 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Chains: requests that run one after another, and what happens when one of them fails. */
-#include "files.h"
+#include "cqes.h"
 #include <pthread.h>
-#include "kselftest_harness.h"
 
 #define LONG	1024
 
-FIXTURE(link) {
-	struct io io;
-	struct ring *r;
-	int p[2];
-	char in[64];
-};
-
-RING_VARIANTS(link);
-
-FIXTURE_SETUP(link)
-{
-	ASSERT_EQ(0, io_init(&self->io, variant->backend, LONG, variant->flags, 0));
-	self->r = &self->io.r;
-	ASSERT_EQ(0, pipe2(self->p, O_CLOEXEC));
-}
-
-FIXTURE_TEARDOWN(link)
-{
-	ring_exit(self->r);
-	close(self->p[0]);
-	close(self->p[1]);
-}
+PIPE_FIXTURE(link, LONG, O_CLOEXEC);
 
 /* A NOP with this result and these flags. */
 static void nop(struct ring *r, uint64_t user_data, int res, unsigned int flags)
@@ -379,6 +357,51 @@ TEST_F(link, unattended)
 }
 
 /* The ring goes, or the process, while a chain is under way. */
+/* What is forced into a worker, of requests that workers have nothing to do with. */
+TEST_F(link, unattended_and_forced)
+{
+	struct io_uring_sqe *sqe;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		sqe = prep(&self->io, IORING_OP_READ, self->p[0], self->in, 1, 0);
+		sqe->user_data = 1;
+		sqe->flags |= IOSQE_IO_LINK;
+		sqe = ring_nop(self->r, 2);
+		sqe->flags = IOSQE_ASYNC;
+		sqe->opcode = i ? IORING_OP_TIMEOUT : IORING_OP_TIMEOUT_REMOVE;
+		sqe->addr = i ? 50000000 : 4711;
+		sqe->len = i;
+		sqe->timeout_flags = i ? IORING_TIMEOUT_IMMEDIATE_ARG : 0;
+		EXPECT_EQ(2, ring_enter(self->r, ring_flush(self->r), 0, 0));
+		ASSERT_EQ(1, write(self->p[1], "x", 1));
+		/* Others than this process go on with the chain. */
+		usleep(100000);
+		EXPECT_CQES({ 1, 1 }, { 2, i ? -ETIME : -ENOENT });
+	}
+}
+
+/* What follows a worker's request has its own file, found in the table of the submitter. */
+TEST_F(link, unattended_behind_a_worker)
+{
+	struct io_uring_sqe *sqe;
+
+	sqe = prep(&self->io, IORING_OP_READ, self->p[0], self->in, 1, 0);
+	sqe->user_data = 1;
+	sqe->flags |= IOSQE_IO_LINK;
+	sqe = prep(&self->io, IORING_OP_POLL_ADD, self->p[0], NULL, 0, 0);
+	sqe->poll32_events = POLLIN;
+	sqe->user_data = 2;
+	sqe->flags |= IOSQE_IO_LINK;
+	sqe = prep(&self->io, IORING_OP_READ, self->p[0], self->in + 1, 1, 0);
+	sqe->user_data = 3;
+	EXPECT_EQ(3, ring_enter(self->r, ring_flush(self->r), 0, 0));
+	ASSERT_EQ(2, write(self->p[1], "xy", 2));
+	usleep(100000);
+	EXPECT_CQES({ 1, 1 }, { 2, POLLIN }, { 3, 1 });
+	EXPECT_EQ('y', self->in[1]);
+}
+
 TEST_F(link, ends)
 {
 	int i, status, j;

@@ -1,36 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Reads and writes that wait until their file is ready, without a thread for each of them. */
-#include "files.h"
+#include "cqes.h"
 #include <dirent.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
-#include "kselftest_harness.h"
 
 #define MANY	64
 #define TTYS	16
 
-FIXTURE(pollretry) {
-	struct io io;
-	struct ring *r;
-	int p[2];
-};
-
-RING_VARIANTS(pollretry);
-
-FIXTURE_SETUP(pollretry)
-{
-	ASSERT_EQ(0, io_init(&self->io, variant->backend, MANY, variant->flags, 0));
-	self->r = &self->io.r;
-	ASSERT_EQ(0, pipe2(self->p, O_CLOEXEC));
-	signal(SIGPIPE, SIG_IGN);
-}
-
-FIXTURE_TEARDOWN(pollretry)
-{
-	ring_exit(self->r);
-}
+PIPE_FIXTURE(pollretry, MANY, O_CLOEXEC);
 
 /* Threads of this process, but for the one that asks. */
 static int threads(void)
@@ -45,40 +25,14 @@ static int threads(void)
 	return nr;
 }
 
-/* The next CQE, which comes within ten seconds though nobody waits in an enter. */
-static bool next_cqe(struct ring *r, struct io_uring_cqe *cqe)
-{
-	bool defers = r->p.flags & IORING_SETUP_DEFER_TASKRUN;
-	uint64_t limit = now_ns(CLOCK_MONOTONIC) + 10000000000ull;
-
-	while (!ring_cqe(r, cqe)) {
-		if (now_ns(CLOCK_MONOTONIC) > limit)
-			return false;
-		/* Natively a signal to the task would do. */
-		if (defers || r->backend == NATIVE)
-			ring_enter(r, 0, 0, IORING_ENTER_GETEVENTS);
-		usleep(500);
-	}
-	return true;
-}
-
-static bool quiet(struct ring *r)
-{
-	usleep(20000);
-	ring_enter(r, 0, 0, IORING_ENTER_GETEVENTS);
-	return !ring_ready(r);
-}
-
 #define EXPECT_CQE(data, result) do {					\
 	struct io_uring_cqe __cqe;					\
 									\
-	ASSERT_TRUE(next_cqe(self->r, &__cqe));				\
+	ASSERT_TRUE(next_cqe_unattended(self->r, &__cqe));				\
 	EXPECT_EQ(data, __cqe.user_data);				\
 	EXPECT_EQ(result, __cqe.res);					\
 	EXPECT_EQ(0, __cqe.flags);					\
 } while (0)
-
-#define EXPECT_QUIET()	EXPECT_TRUE(quiet(self->r))
 
 static struct io_uring_sqe *rw(struct io *io, int op, int fd, void *buf, unsigned int len,
 			       uint64_t user_data)
@@ -391,7 +345,7 @@ TEST_F(pollretry, many)
 	EXPECT_EQ(before, threads());
 	for (i = 0; i < MANY; i++) {
 		ASSERT_EQ(1, write(self->p[1], "m", 1));
-		ASSERT_TRUE(next_cqe(self->r, &cqe));
+		ASSERT_TRUE(next_cqe_unattended(self->r, &cqe));
 		EXPECT_EQ(1, cqe.res);
 		ASSERT_GT(MANY, cqe.user_data);
 		EXPECT_FALSE(seen[cqe.user_data]);
@@ -529,7 +483,7 @@ TEST_F(pollretry, nobody_to_read_for)
 	ASSERT_EQ(0, status);
 	self->r->sqe_tail = *self->r->sq_tail;
 	ASSERT_EQ(1, write(self->p[1], "n", 1));
-	ASSERT_TRUE(next_cqe(self->r, &cqe));
+	ASSERT_TRUE(next_cqe_unattended(self->r, &cqe));
 	EXPECT_EQ(-ECANCELED, cqe.res);
 }
 
@@ -577,7 +531,7 @@ TEST_F(pollretry, cancelled)
 		ASSERT_EQ(how < 5, ring_submit(self->r, 0));
 		found = how == 5 ? 0 : how == 1 ? 2 : how == 2 ? 3 : 1;
 		for (i = 0; i < found + (how < 5); i++) {
-			ASSERT_TRUE(next_cqe(self->r, &cqe));
+			ASSERT_TRUE(next_cqe_unattended(self->r, &cqe));
 			EXPECT_EQ(cqe.user_data != 100 ? -ECANCELED : how % 4 ? found : 0,
 				  cqe.res);
 		}
@@ -586,7 +540,7 @@ TEST_F(pollretry, cancelled)
 		cancel(&self->io, 0, -1, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
 		ASSERT_EQ(1, ring_submit(self->r, 0));
 		for (i = 0; i < 4 - found; i++) {
-			ASSERT_TRUE(next_cqe(self->r, &cqe));
+			ASSERT_TRUE(next_cqe_unattended(self->r, &cqe));
 			EXPECT_EQ(cqe.user_data == 100 ? 3 - found : -ECANCELED, cqe.res);
 		}
 		EXPECT_QUIET();

@@ -1,51 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Timeouts: clocks, counts, repeats, changes, and those of other requests. */
-#include "files.h"
-#include "stress.h"
-#include "kselftest_harness.h"
+#include "cqes.h"
 
 #define MS	1000000ull
 #define LATE	(20000 * MS)
 #define MANY	256
 
-FIXTURE(timeout) {
-	struct io io;
-	struct ring *r;
-	int p[2];
-	char in[16];
-	struct __kernel_timespec ts[MANY];
-};
-
-RING_VARIANTS(timeout);
-
-FIXTURE_SETUP(timeout)
-{
-	ASSERT_EQ(0, io_init(&self->io, variant->backend, MANY, variant->flags, 0));
-	self->r = &self->io.r;
-	ASSERT_EQ(0, pipe2(self->p, O_CLOEXEC));
-}
-
-FIXTURE_TEARDOWN(timeout)
-{
-	ring_exit(self->r);
-	close(self->p[0]);
-	close(self->p[1]);
-}
-
-/* So many nanoseconds, which the SQE says itself. */
-static struct io_uring_sqe *timer(struct ring *r, uint64_t user_data, uint64_t ns,
-				  unsigned int flags, unsigned int count)
-{
-	struct io_uring_sqe *sqe = ring_sqe(r);
-
-	sqe->opcode = IORING_OP_TIMEOUT;
-	sqe->addr = ns;
-	sqe->len = 1;
-	sqe->off = count;
-	sqe->timeout_flags = flags | IORING_TIMEOUT_IMMEDIATE_ARG;
-	sqe->user_data = user_data;
-	return sqe;
-}
+PIPE_FIXTURE(timeout, MANY, O_CLOEXEC);
 
 static struct io_uring_sqe *limit(struct ring *r, uint64_t user_data, uint64_t ns)
 {
@@ -65,21 +26,6 @@ static void change(struct ring *r, uint64_t user_data, uint64_t of, unsigned int
 	sqe->timeout_flags = flags | (flags ? IORING_TIMEOUT_IMMEDIATE_ARG : 0);
 	sqe->user_data = user_data;
 }
-
-#define EXPECT_NEXT_FLAGS(user, result, flag) do {				\
-	struct io_uring_cqe cqe;						\
-	int tries;								\
-										\
-	/* What ends without a CQE may end the wait, too. */			\
-	for (tries = 0; tries < 10 && !ring_ready(self->r); tries++)		\
-		ASSERT_EQ(0, ring_enter(self->r, 0, 1, IORING_ENTER_GETEVENTS));\
-	ASSERT_TRUE(ring_cqe(self->r, &cqe));					\
-	EXPECT_EQ(user, cqe.user_data);						\
-	EXPECT_EQ(result, cqe.res) TH_LOG("user data %u", (unsigned int)(user));\
-	EXPECT_EQ(flag, cqe.flags);						\
-} while (0)
-
-#define EXPECT_NEXT(user, result)	EXPECT_NEXT_FLAGS(user, result, 0)
 
 #define EXPECT_NO_MORE() do {							\
 	ring_enter(self->r, 0, 0, IORING_ENTER_GETEVENTS);			\
@@ -129,21 +75,21 @@ TEST_F(timeout, points)
 
 TEST_F(timeout, from_memory)
 {
+	struct __kernel_timespec ts = { .tv_nsec = 10 * MS };
 	struct io_uring_sqe *sqe;
 
-	self->ts[0].tv_nsec = 10 * MS;
-	sqe = timer(self->r, 1, (unsigned long)self->ts, 0, 0);
+	sqe = timer(self->r, 1, (unsigned long)&ts, 0, 0);
 	sqe->timeout_flags = 0;
 	EXPECT_EQ(1, ring_submit(self->r, 0));
 	/* It was read then. */
-	self->ts[0].tv_sec = 1000;
+	ts.tv_sec = 1000;
 	EXPECT_NEXT(1, -ETIME);
 	sqe = timer(self->r, 2, 8, 0, 0);
 	sqe->timeout_flags = 0;
 	EXPECT_EQ(1, ring_submit(self->r, 0));
 	EXPECT_NEXT(2, -EFAULT);
-	self->ts[0].tv_sec = -1;
-	sqe = timer(self->r, 3, (unsigned long)self->ts, 0, 0);
+	ts.tv_sec = -1;
+	sqe = timer(self->r, 3, (unsigned long)&ts, 0, 0);
 	sqe->timeout_flags = 0;
 	EXPECT_EQ(1, ring_submit(self->r, 0));
 	EXPECT_NEXT(3, -EINVAL);
@@ -461,15 +407,6 @@ TEST_F(timeout, in_a_chain)
 	EXPECT_EQ(2, ring_submit(self->r, 0));
 	EXPECT_NEXT(6, 0);
 	EXPECT_NO_MORE();
-}
-
-/* The request of a linked timeout waits for ever. */
-static void blocked(struct io *io, int fd, char *in, uint64_t user_data, unsigned int flags)
-{
-	struct io_uring_sqe *sqe = prep(io, IORING_OP_READ, fd, in, 1, 0);
-
-	sqe->user_data = user_data;
-	sqe->flags |= flags;
 }
 
 /* Two CQEs in whatever order. */

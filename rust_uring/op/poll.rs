@@ -240,7 +240,7 @@ pub(crate) fn run_in_worker(req: ReqBox, first: bool) -> Run {
     } else {
         woken(&ctx, state, req);
     }
-    complete::settle(&ctx, state);
+    complete::settle_in_worker(&ctx, state);
     Run::Gone
 }
 
@@ -250,7 +250,7 @@ pub(crate) fn remove_in_worker(what: PollRemove, req: ReqBox) -> Run {
     let state = &mut *ctx.state.lock();
     let issued = issue_remove(&ctx, state, what, req);
     submit::see_to(&ctx, state, issued);
-    complete::settle(&ctx, state);
+    complete::settle_in_worker(&ctx, state);
     Run::Gone
 }
 
