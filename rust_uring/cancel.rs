@@ -104,8 +104,8 @@ impl Match {
 /// Takes out what is meant, and ends it. Returns how many were found if all are meant, else 0.
 ///
 /// `ENOENT` if there is none; `EALREADY` if it is running, and was interrupted, or is about to end.
-/// Natively all requests that one process' workers have count as one; so they do here. Context: may
-/// sleep.
+/// As natively, what one process' workers have counts as one, and does not count if the process is the
+/// calling one and some of it is running. Context: may sleep.
 pub(crate) fn cancel(ctx: &Ctx, state: &mut State, what: &Match) -> Result<i32> {
     let mut nr = 0;
     let mut running = false;
@@ -115,10 +115,8 @@ pub(crate) fn cancel(ctx: &Ctx, state: &mut State, what: &Match) -> Result<i32> 
         match pool.cancel(ctx, what) {
             worker::Found::Nothing => {}
             worker::Found::Waiting if !what.all => return Ok(0),
-            found => {
-                running = found == worker::Found::Running;
-                nr += 1;
-            }
+            worker::Found::Waiting => nr += 1,
+            worker::Found::Running => running = true,
         }
     }
     loop {
