@@ -236,6 +236,9 @@ static __maybe_unused void null_blk_add(void)
 	put_file(NULLB, "irqmode", "2");
 	put_file(NULLB, "hw_queue_depth", NULLB_DEPTH);
 	put_file(NULLB, "poll_queues", "1");
+#ifdef NULLB_DELAY
+	put_file(NULLB, "completion_nsec", NULLB_DELAY);
+#endif
 	put_file(NULLB, "power", "1");
 	for (tries = 0; tries < 1000 && access(block_path, F_OK); tries++)
 		usleep(10000);
