@@ -251,21 +251,14 @@ static void turns_poll(struct job *j, unsigned long n)
 	}
 }
 
-/* The same while so many others wait for something that does not happen. */
-static int start_in_flight(struct job *j)
+/* Requests for what does not happen: one less than the name says, each with its own user data. */
+static int arm_others(struct job *j)
 {
-	unsigned int left, nr, in_flight = strtoul(strrchr(j->row->name, ' '), NULL, 10);
-	int ret = start_poll(j);
+	unsigned int in_flight = strtoul(strrchr(j->row->name, ' '), NULL, 10), i, nr;
 
-	if (ret)
-		return ret;
-	j->quiet = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	if (j->quiet < 0)
-		return -errno;
-	j->sqe.fd = j->quiet;
-	for (left = in_flight - 1; left; left -= nr) {
-		nr = left < 8 ? left : 8;
-		fill(j, nr);
+	for (i = 1; i < in_flight; i += nr) {
+		for (nr = 0; nr < 8 && i + nr < in_flight; nr++)
+			fill_one(j, 0)->user_data = 1000 + i + nr;
 		flush(j);
 		enter(j, nr, 0, 0);
 		if (j->wrong)
@@ -274,8 +267,23 @@ static int start_in_flight(struct job *j)
 		if (ring_ready(&j->r))
 			return -EINVAL;
 	}
-	j->sqe.fd = j->event;
 	return 0;
+}
+
+/* The same while so many others wait. */
+static int start_in_flight(struct job *j)
+{
+	int ret = start_poll(j);
+
+	if (ret)
+		return ret;
+	j->quiet = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (j->quiet < 0)
+		return -errno;
+	j->sqe.fd = j->quiet;
+	ret = arm_others(j);
+	j->sqe.fd = j->event;
+	return ret;
 }
 
 /* A timeout far away, and what cancels it. */
@@ -296,8 +304,10 @@ static int start_timeout(struct job *j)
 	return 0;
 }
 
-static void turns_timeout(struct job *j, unsigned long n)
+/* Armed and cancelled: a timeout, or a poll. */
+static void turns_cancel(struct job *j, unsigned long n)
 {
+	bool poll = j->row->opcode == IORING_OP_POLL_ADD;
 	struct ring *r = &j->r;
 	struct io_uring_sqe *sqe;
 
@@ -307,9 +317,10 @@ static void turns_timeout(struct job *j, unsigned long n)
 
 		fill_one(j, 1);
 		sqe = fill_one(j, 2);
-		sqe->opcode = IORING_OP_TIMEOUT_REMOVE;
+		sqe->opcode = poll ? IORING_OP_POLL_REMOVE : IORING_OP_TIMEOUT_REMOVE;
 		sqe->addr = 1;
 		sqe->len = 0;
+		sqe->poll32_events = 0;
 		flush(j);
 		enter(j, 2, 2, IORING_ENTER_GETEVENTS);
 		if (j->wrong)
@@ -319,6 +330,42 @@ static void turns_timeout(struct job *j, unsigned long n)
 		if (a + b != -ECANCELED)
 			j->wrong = a < 0 ? a : b;
 		store_release(r->cq_head, head + 2);
+	}
+}
+
+static int start_timeouts(struct job *j)
+{
+	return start_timeout(j) ?: arm_others(j);
+}
+
+/* Those that are armed from now on are over at once. */
+static int start_short_timeouts(struct job *j)
+{
+	struct __kernel_timespec *ts;
+	int ret = start_timeouts(j);
+
+	if (ret)
+		return ret;
+	ts = j->own;
+	ts->tv_sec = 0;
+	ts->tv_nsec = 1;
+	return 0;
+}
+
+/* Armed and fired. */
+static void turns_timeout(struct job *j, unsigned long n)
+{
+	struct ring *r = &j->r;
+
+	while (n-- && !j->wrong) {
+		unsigned int head = *r->cq_head;
+
+		fill(j, 1);
+		flush(j);
+		enter(j, 1, 1, IORING_ENTER_GETEVENTS);
+		if (!j->wrong && r->cqes[head & (r->p.cq_entries - 1)].res != -ETIME)
+			j->wrong = -EIO;
+		store_release(r->cq_head, head + 1);
 	}
 }
 
@@ -639,6 +686,25 @@ static void stop_aio(struct job *j)
 	.runs = SCALE, .opcode = IORING_OP_POLL_ADD,			\
 	.start = start_in_flight, .turns = turns_poll, .stop = stop_ring }
 
+/* What the one costs while so many are armed. */
+#define ARMED(label, number, op, begin, run, end) {			\
+	.name = label " defer in flight: " #number, .batch = 1,		\
+	.runs = COUNT | SCALE, .opcode = op, .setup = DEFER,		\
+	.start = begin, .turns = run, .stop = end }
+
+#define POLLS_FIRE(number)						\
+	ARMED("poll arm+fire", number, IORING_OP_POLL_ADD,		\
+	      start_in_flight, turns_poll, stop_ring)
+#define POLLS_CANCEL(number)						\
+	ARMED("poll arm+cancel", number, IORING_OP_POLL_ADD,		\
+	      start_in_flight, turns_cancel, stop_ring)
+#define TIMEOUTS_FIRE(number)						\
+	ARMED("timeout arm+fire", number, IORING_OP_TIMEOUT,		\
+	      start_short_timeouts, turns_timeout, stop_timeout)
+#define TIMEOUTS_CANCEL(number)						\
+	ARMED("timeout arm+cancel", number, IORING_OP_TIMEOUT,		\
+	      start_timeouts, turns_cancel, stop_timeout)
+
 #define RINGS(number) {							\
 	.name = "NOP 8 rings: " #number, .batch = 8, .runs = SCALE,	\
 	.opcode = IORING_OP_NOP,					\
@@ -724,7 +790,7 @@ const struct row rows[] = {
 	  .start = start_poll, .turns = turns_poll, .stop = stop_ring },
 	{ .name = "timeout arm+cancel", .batch = 1, .bar = 0.90, .runs = COUNT | TIME,
 	  .opcode = IORING_OP_TIMEOUT,
-	  .start = start_timeout, .turns = turns_timeout, .stop = stop_timeout },
+	  .start = start_timeout, .turns = turns_cancel, .stop = stop_timeout },
 	{ .name = "ring setup+teardown", .batch = 1, .bar = 1.00, .runs = COUNT | TIME,
 	  .times = 10, .what = LASTING,
 	  .start = start_setup, .turns = turns_setup, .stop = stop_ring },
@@ -734,6 +800,9 @@ const struct row rows[] = {
 
 	IN_FLIGHT(1), IN_FLIGHT(10), IN_FLIGHT(100), IN_FLIGHT(1000), IN_FLIGHT(10000),
 	IN_FLIGHT(100000),
+	POLLS_FIRE(1000), POLLS_FIRE(100000), POLLS_CANCEL(1000), POLLS_CANCEL(100000),
+	TIMEOUTS_FIRE(1000), TIMEOUTS_FIRE(100000),
+	TIMEOUTS_CANCEL(1000), TIMEOUTS_CANCEL(100000),
 	RINGS(1), RINGS(4), RINGS(16), RINGS(64), RINGS(256),
 	THREADS("NOP 32", 1), THREADS("NOP 32", 2),
 };
