@@ -16,6 +16,9 @@ use core::mem::offset_of;
 use kernel::prelude::*;
 
 pub(crate) use c::{
+    io_uring_buf as BufEntry,
+    io_uring_buf_reg as BufReg,
+    io_uring_buf_status as BufStatus,
     io_uring_clock_register as ClockRegister,
     io_uring_clone_buffers as CloneBuffers,
     io_uring_getevents_arg as GeteventsArg,
@@ -256,8 +259,9 @@ pub(crate) mod sqe {
     /// The next request is linked to it.
     pub(crate) const LINKS: u8 = IO_LINK | IO_HARDLINK;
 
-    /// Flags that are there; buffers are selected by opcodes that are not.
-    pub(crate) const SUPPORTED: u8 = FIXED_FILE | IO_DRAIN | LINKS | ASYNC | CQE_SKIP_SUCCESS;
+    /// Flags that are there.
+    pub(crate) const SUPPORTED: u8 =
+        FIXED_FILE | IO_DRAIN | LINKS | ASYNC | BUFFER_SELECT | CQE_SKIP_SUCCESS;
 }
 
 static_assert!(sqe::FIXED_FILE as u32 == 1 << c::io_uring_sqe_flags_bit_IOSQE_FIXED_FILE_BIT);
@@ -274,8 +278,14 @@ static_assert!(
 pub(crate) mod cqe {
     use crate::sys::abi_types as c;
 
+    /// The upper half of the flags is the number of a provided buffer.
+    pub(crate) const BUFFER: u32 = c::IORING_CQE_F_BUFFER;
     /// More CQEs of the same request will come.
     pub(crate) const MORE: u32 = c::IORING_CQE_F_MORE;
+    /// More of the same buffer will be used.
+    pub(crate) const BUF_MORE: u32 = c::IORING_CQE_F_BUF_MORE;
+    /// Where the number of the buffer begins.
+    pub(crate) const BUFFER_SHIFT: u32 = c::IORING_CQE_BUFFER_SHIFT;
     /// A filler that the application must skip.
     pub(crate) const SKIP: u32 = c::IORING_CQE_F_SKIP;
     /// A 32-byte CQE in a ring with CQEs of both sizes.
@@ -327,6 +337,9 @@ pub(crate) mod mmap {
     pub(crate) const SQ_RING: u64 = c::IORING_OFF_SQ_RING as u64;
     pub(crate) const CQ_RING: u64 = c::IORING_OFF_CQ_RING as u64;
     pub(crate) const SQES: u64 = c::IORING_OFF_SQES as u64;
+    /// The memory of a group of provided buffers, whose number begins at [`PBUF_SHIFT`].
+    pub(crate) const PBUF_RING: u64 = c::IORING_OFF_PBUF_RING as u64;
+    pub(crate) const PBUF_SHIFT: u32 = c::IORING_OFF_PBUF_SHIFT;
     /// The region of `IORING_REGISTER_MEM_REGION`; the core has it in `io_uring/memmap.h`.
     pub(crate) const PARAM_REGION: u64 = 0x20000000;
     pub(crate) const MASK: u64 = c::IORING_OFF_MMAP_MASK as u64;
@@ -377,6 +390,9 @@ pub(crate) mod op {
     pub(crate) const OPENAT2: u8 = c::io_uring_op_IORING_OP_OPENAT2 as u8;
     pub(crate) const FIXED_FD_INSTALL: u8 = c::io_uring_op_IORING_OP_FIXED_FD_INSTALL as u8;
     pub(crate) const FTRUNCATE: u8 = c::io_uring_op_IORING_OP_FTRUNCATE as u8;
+    pub(crate) const PROVIDE_BUFFERS: u8 = c::io_uring_op_IORING_OP_PROVIDE_BUFFERS as u8;
+    pub(crate) const REMOVE_BUFFERS: u8 = c::io_uring_op_IORING_OP_REMOVE_BUFFERS as u8;
+    pub(crate) const READ_MULTISHOT: u8 = c::io_uring_op_IORING_OP_READ_MULTISHOT as u8;
     pub(crate) const READ: u8 = c::io_uring_op_IORING_OP_READ as u8;
     pub(crate) const WRITE: u8 = c::io_uring_op_IORING_OP_WRITE as u8;
     pub(crate) const NOP: u8 = c::io_uring_op_IORING_OP_NOP as u8;
@@ -447,9 +463,33 @@ pub(crate) mod reg {
     pub(crate) const UNREGISTER_IOWQ_AFF: u32 = c::io_uring_register_op_IORING_UNREGISTER_IOWQ_AFF;
     pub(crate) const IOWQ_MAX_WORKERS: u32 =
         c::io_uring_register_op_IORING_REGISTER_IOWQ_MAX_WORKERS;
+    pub(crate) const PBUF_RING: u32 = c::io_uring_register_op_IORING_REGISTER_PBUF_RING;
+    pub(crate) const UNREGISTER_PBUF_RING: u32 =
+        c::io_uring_register_op_IORING_UNREGISTER_PBUF_RING;
+    pub(crate) const PBUF_STATUS: u32 = c::io_uring_register_op_IORING_REGISTER_PBUF_STATUS;
     /// One more than the last opcode that 7.3 knows.
     pub(crate) const LAST: u32 = c::io_uring_register_op_IORING_REGISTER_LAST;
     /// Added to the opcode when `fd` is a registered index.
     pub(crate) const USE_REGISTERED_RING: u32 =
         c::io_uring_register_op_IORING_REGISTER_USE_REGISTERED_RING;
 }
+
+/// Of the ring that a group of provided buffers has in shared memory.
+pub(crate) mod buf_ring {
+    use super::BufEntry;
+    use crate::sys::abi_types as c;
+    use core::mem::offset_of;
+
+    /// `IOU_PBUF_RING_MMAP`: the memory is the kernel's.
+    pub(crate) const MMAP: u16 = c::io_uring_register_pbuf_ring_flags_IOU_PBUF_RING_MMAP as u16;
+    /// `IOU_PBUF_RING_INC`: buffers are used up bit by bit.
+    pub(crate) const INC: u16 = c::io_uring_register_pbuf_ring_flags_IOU_PBUF_RING_INC as u16;
+    /// The 32-bit word whose second half in memory is the tail.
+    pub(crate) const TAIL_WORD: usize = offset_of!(BufEntry, bid);
+    /// Where an entry has the length.
+    pub(crate) const LEN: usize = offset_of!(BufEntry, len);
+}
+
+// The first entry's reserved field is the tail, and the address comes first.
+static_assert!(offset_of!(BufEntry, resv) == buf_ring::TAIL_WORD + 2);
+static_assert!(offset_of!(BufEntry, addr) == 0 && size_of::<BufEntry>() == 16);

@@ -162,7 +162,7 @@ fn cancel_waiting(ctx: &Ctx, state: &mut State, what: &Match) -> Result {
 /// it is looked at.
 fn cancel_poll(ctx: &Ctx, state: &mut State, what: &Match) -> Result {
     if let Some(mut req) = poll::take_one(state, what.user_data, |req| what.fits_request(req)) {
-        req.set_result(ECANCELED.to_errno(), 0);
+        req.set_error(ECANCELED);
         complete::finish_soon(ctx, state, req);
         return Ok(());
     }

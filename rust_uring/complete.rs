@@ -134,7 +134,7 @@ pub(crate) fn finish_cancelled(ctx: &Ctx, state: &mut State, req: ReqBox) {
 /// A request will not be done.
 #[cold]
 pub(crate) fn cancelled(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
-    req.set_result(ECANCELED.to_errno(), 0);
+    req.set_error(ECANCELED);
     finish(ctx, state, req);
 }
 

@@ -41,6 +41,10 @@ use crate::{
         self,
         Fastest, //
     },
+    kbuf::{
+        Groups,
+        Regions, //
+    },
     link::Assembly,
     personality::Personalities,
     pollers::Pollers,
@@ -171,6 +175,8 @@ pub(crate) struct State {
     pub(crate) buffers: Table<Arc<Buffer>>,
     /// Large folios that they are in.
     pub(crate) folios: Folios,
+    /// Provided buffers.
+    pub(crate) kbufs: Groups,
     /// What the ring may be used for.
     pub(crate) restrictions: Restrictions,
     /// The eventfd to signal; the same as in [`RingCtx::eventfd`].
@@ -219,6 +225,8 @@ pub(crate) struct Mappings {
     pub(crate) rings: Arc<Rings>,
     /// The region of `IORING_REGISTER_MEM_REGION`.
     pub(crate) param: Option<Arc<ParamRegion>>,
+    /// Rings of provided buffers.
+    pub(crate) kbufs: Regions,
 }
 
 /// The region of `IORING_REGISTER_MEM_REGION` and what it is charged to.
@@ -349,6 +357,7 @@ impl RingCtx {
             key: Key::new(),
             files: FileTable::none(),
             buffers: Table::none(),
+            kbufs: Groups::new(),
             folios: Folios::new(),
             restrictions,
             eventfd: None,
@@ -360,6 +369,7 @@ impl RingCtx {
         let mappings = Mappings {
             rings: rings.clone(),
             param: None,
+            kbufs: Regions::new(),
         };
         try_pin_init!(Self {
             flags,

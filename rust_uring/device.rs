@@ -215,6 +215,12 @@ fn do_register(
     Ok(register::register(named.ctx()?, &call)? as isize)
 }
 
+/// The group of provided buffers whose memory is to be mapped. `EINVAL` for a number that none can have.
+fn group(offset: u64) -> Result<u16> {
+    let number = (offset & !abi::mmap::MASK) >> abi::mmap::PBUF_SHIFT;
+    u16::try_from(number).map_err(|_| EINVAL)
+}
+
 impl RingFile for Ring {
     const NAME: &'static CStr = c"[rust_uring]";
 
@@ -259,6 +265,11 @@ impl RingFile for Ring {
                 drop(mappings);
                 param.region.mmap(vma, usize::MAX)
             }
+            abi::mmap::PBUF_RING => {
+                let region = mappings.kbufs.get(&group(offset)?).ok_or(EINVAL)?.clone();
+                drop(mappings);
+                region.mmap(vma, usize::MAX)
+            }
             _ => Err(EINVAL),
         }
     }
@@ -269,6 +280,10 @@ impl RingFile for Ring {
             abi::mmap::SQ_RING | abi::mmap::CQ_RING => mappings.rings.ring.is_user(),
             abi::mmap::SQES => mappings.rings.sqes.is_user(),
             abi::mmap::PARAM_REGION => mappings.param.as_ref().ok_or(EINVAL)?.region.is_user(),
+            abi::mmap::PBUF_RING => {
+                let region = mappings.kbufs.get(&group(offset)?);
+                region.ok_or(EINVAL)?.is_user()
+            }
             _ => return Err(EINVAL),
         };
         if user_memory {

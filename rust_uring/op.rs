@@ -8,10 +8,12 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod cancel;
+pub(crate) mod kbuf;
 pub(crate) mod nop;
 pub(crate) mod open;
 pub(crate) mod poll;
 pub(crate) mod rw;
+pub(crate) mod select;
 pub(crate) mod sync;
 pub(crate) mod timeout;
 
@@ -65,6 +67,8 @@ pub(crate) enum Op {
     Statx(KBox<open::Statx>),
     /// What is about descriptors and slots
     Descriptor(open::Descriptor),
+    /// `PROVIDE_BUFFERS` and `REMOVE_BUFFERS`
+    Manage(kbuf::Manage),
     /// `TIMEOUT`
     Timeout(timeout::Timeout),
     /// `LINK_TIMEOUT`
@@ -177,14 +181,20 @@ const fn describe(opcode: u8) -> Option<OpInfo> {
             polled: true,
             ..PLAIN
         }),
-        abi::op::READ
-        | abi::op::WRITE
-        | abi::op::READV
+        abi::op::READ | abi::op::READV => Some(OpInfo {
+            buffer_select: true,
+            ..RW
+        }),
+        abi::op::WRITE
         | abi::op::WRITEV
         | abi::op::READ_FIXED
         | abi::op::WRITE_FIXED
         | abi::op::READV_FIXED
         | abi::op::WRITEV_FIXED => Some(RW),
+        abi::op::READ_MULTISHOT => Some(OpInfo {
+            buffer_select: true,
+            ..FILE
+        }),
         abi::op::FSYNC
         | abi::op::SYNC_FILE_RANGE
         | abi::op::FALLOCATE
@@ -202,11 +212,13 @@ const fn describe(opcode: u8) -> Option<OpInfo> {
             stays: true,
             ..PLAIN
         }),
-        abi::op::FILES_UPDATE => Some(OpInfo {
-            stays: true,
-            polled: true,
-            ..PLAIN
-        }),
+        abi::op::FILES_UPDATE | abi::op::PROVIDE_BUFFERS | abi::op::REMOVE_BUFFERS => {
+            Some(OpInfo {
+                stays: true,
+                polled: true,
+                ..PLAIN
+            })
+        }
         abi::op::OPENAT | abi::op::OPENAT2 | abi::op::STATX => Some(PLAIN),
         abi::op::TIMEOUT
         | abi::op::TIMEOUT_REMOVE
@@ -232,6 +244,9 @@ pub(crate) const fn name(opcode: u8) -> &'static str {
         abi::op::WRITE_FIXED => "WRITE_FIXED",
         abi::op::READV_FIXED => "READV_FIXED",
         abi::op::WRITEV_FIXED => "WRITEV_FIXED",
+        abi::op::READ_MULTISHOT => "READ_MULTISHOT",
+        abi::op::PROVIDE_BUFFERS => "PROVIDE_BUFFERS",
+        abi::op::REMOVE_BUFFERS => "REMOVE_BUFFERS",
         abi::op::POLL_ADD => "POLL_ADD",
         abi::op::POLL_REMOVE => "POLL_REMOVE",
         abi::op::FSYNC => "FSYNC",
@@ -275,7 +290,8 @@ fn prep_other(state: &mut State, req: &mut Request, sqe: &Sqe) -> Result {
         | abi::op::READ_FIXED
         | abi::op::WRITE_FIXED
         | abi::op::READV_FIXED
-        | abi::op::WRITEV_FIXED => req.set_op(Op::Rw(rw::prep(sqe)?)),
+        | abi::op::WRITEV_FIXED
+        | abi::op::READ_MULTISHOT => req.set_op(Op::Rw(rw::prep(sqe)?)),
         abi::op::POLL_ADD => req.set_op(Op::Poll(poll::prep_add(sqe)?)),
         abi::op::POLL_REMOVE => req.set_op(Op::PollRemove(poll::prep_remove(sqe)?)),
         abi::op::OPENAT | abi::op::OPENAT2 => req.set_op(open::prep_open(sqe, fixed)?),
@@ -284,6 +300,7 @@ fn prep_other(state: &mut State, req: &mut Request, sqe: &Sqe) -> Result {
             let op = open::prep_descriptor(req, sqe, fixed)?;
             req.set_op(op);
         }
+        abi::op::PROVIDE_BUFFERS | abi::op::REMOVE_BUFFERS => req.set_op(kbuf::prep(sqe)?),
         abi::op::TIMEOUT | abi::op::LINK_TIMEOUT => req.set_op(timeout::prep(state, sqe)?),
         abi::op::TIMEOUT_REMOVE => req.set_op(timeout::prep_change(sqe)?),
         abi::op::ASYNC_CANCEL => req.set_op(cancel::prep(sqe)?),
@@ -325,6 +342,7 @@ fn issue_other(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
         Op::Open(_) => open::issue_open(ctx, state, req),
         Op::Statx(_) => Issued::Block(req),
         Op::Descriptor(what) => open::issue_descriptor(ctx, state, *what, req),
+        Op::Manage(what) => kbuf::issue(state, *what, req),
         Op::Timeout(_) => timeout::issue(state, req),
         Op::TimeoutChange(change) => timeout::issue_change(ctx, state, *change, req),
         Op::Cancel(what) => cancel::issue(ctx, state, *what, req),
@@ -332,9 +350,18 @@ fn issue_other(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
     }
 }
 
-/// A read or write. The buffer is held beside the request: that may be over before the call that
-/// uses the buffer returns.
-fn issue_rw(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Issued {
+/// A read or write.
+fn issue_rw(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
+    if req.sqe_flags & abi::sqe::BUFFER_SELECT != 0 {
+        return select::issue(ctx, state, req);
+    }
+    transfer(ctx, state, req).issued(state)
+}
+
+/// Tries the transfer. The buffer is held beside the request: that may be over before the call that uses the
+/// buffer returns.
+#[inline(always)]
+fn transfer(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Run {
     if req.file.get().is_some_and(file::is_direct) {
         submit::may_come_back(ctx, state, &mut req);
     }
@@ -354,7 +381,7 @@ fn issue_rw(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Issued {
     if let Some(node) = held {
         buffers::put(ctx, state, node);
     }
-    run.issued(state)
+    run
 }
 
 /// Whether it makes no difference which process issues the request.
@@ -366,7 +393,7 @@ pub(crate) fn is_independent(req: &Request) -> bool {
     match &req.op {
         Op::Nop(nop) => nop.is_independent(),
         Op::Cancel(what) => what.is_independent(),
-        Op::Timeout(_) | Op::LinkTimeout(_) | Op::TimeoutChange(_) => true,
+        Op::Timeout(_) | Op::LinkTimeout(_) | Op::TimeoutChange(_) | Op::Manage(_) => true,
         Op::Message | Op::Idle => true,
         _ => false,
     }
@@ -388,6 +415,7 @@ pub(crate) fn before_worker(ctx: &Ctx, state: &mut State, req: &mut Request) {
     match req.op {
         Op::Nop(nop) => nop::run(state, nop, req),
         Op::Cancel(what) => cancel::run(ctx, state, what, req),
+        Op::Manage(what) => kbuf::run(state, what, req),
         _ => {}
     }
 }
@@ -396,7 +424,8 @@ pub(crate) fn before_worker(ctx: &Ctx, state: &mut State, req: &mut Request) {
 ///
 /// `Run::Block` if the thread has something else to do first.
 pub(crate) fn run_blocking(mut req: ReqBox) -> Run {
-    let first = core::mem::replace(&mut req.after, After::Complete) == After::Issue;
+    let after = core::mem::replace(&mut req.after, After::Complete);
+    let first = after == After::Issue;
     if first {
         if let Err(err) = submit::assign_in_worker(&mut req) {
             req.set_result(err.to_errno(), 0);
@@ -405,23 +434,30 @@ pub(crate) fn run_blocking(mut req: ReqBox) -> Run {
     }
     let _creds = req.creds.as_ref().map(cred::Overridden::new);
     match &req.op {
-        Op::Rw(_) => {
-            // The request may be over, and gone, before the call that it was made with returns.
-            let file = req.file.get().map(ARef::from);
-            let buffer = req.buffer.as_ref().map(|node| node.value.clone());
-            let run = rw::run_in_worker(req, buffer.as_ref().map(|b| &b.memory));
-            drop(buffer);
-            if let Some(file) = file {
-                file::put_now(file);
-            }
-            run
+        Op::Rw(_) if req.sqe_flags & abi::sqe::BUFFER_SELECT != 0 => {
+            select::run_in_worker(req, after)
         }
+        Op::Rw(_) => transfer_in_worker(req),
         Op::Poll(_) => poll::run_in_worker(req, first),
         Op::Sync(_) => sync::run(req),
         Op::Open(_) | Op::Statx(_) => open::run(req),
         Op::Descriptor(what) => open::run_descriptor(*what, req),
-        Op::Nop(_) | Op::Cancel(_) | Op::Message | Op::Idle => Run::Done(req),
+        Op::Nop(_) | Op::Cancel(_) | Op::Manage(_) => Run::Done(req),
+        Op::Message | Op::Idle => Run::Done(req),
         Op::Timeout(_) | Op::LinkTimeout(_) | Op::TimeoutChange(_) => Run::Done(req),
         Op::PollRemove(what) => poll::remove_in_worker(*what, req),
     }
+}
+
+/// A read or write in a worker.
+fn transfer_in_worker(req: ReqBox) -> Run {
+    // The request may be over, and gone, before the call that it was made with returns.
+    let file = req.file.get().map(ARef::from);
+    let buffer = req.buffer.as_ref().map(|node| node.value.clone());
+    let run = rw::run_in_worker(req, buffer.as_ref().map(|b| &b.memory));
+    drop(buffer);
+    if let Some(file) = file {
+        file::put_now(file);
+    }
+    run
 }

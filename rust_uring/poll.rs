@@ -245,7 +245,8 @@ fn events_of(req: &Request) -> Option<u32> {
 /// worker. The current task is of the request's process.
 pub(crate) fn instead_of_blocking(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Option<ReqBox> {
     // A kernel thread cannot make a worker, so there it has to go on.
-    let enough = req.waits >= WAITS && !task::is_kernel_thread();
+    // A multishot read is not for once only.
+    let enough = req.waits >= WAITS && !task::is_kernel_thread() && !op::select::is_multishot(&req);
     let Some(events) = events_of(&req).filter(|_| !enough) else {
         return Some(req);
     };
@@ -282,7 +283,7 @@ pub(crate) fn instead_of_blocking(ctx: &Ctx, state: &mut State, mut req: ReqBox)
             armed.count_wakes();
         }
     }
-    if task::is_kernel_thread() {
+    if task::is_kernel_thread() || op::select::is_multishot(&req) {
         // There is nobody else to do it. What it waits for is told with a wakeup, if not by this file's
         // own idea of being ready. Others first.
         let mut req = wait(state, req)?;
@@ -336,7 +337,7 @@ pub(crate) fn woken(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     let ended = req.armed.as_ref().is_some_and(|armed| armed.has_ended());
     disarm(state, &req);
     if ended {
-        req.set_result(ECANCELED.to_errno(), 0);
+        req.set_error(ECANCELED);
         return complete::finish(ctx, state, req);
     }
     retry::again(ctx, state, req);

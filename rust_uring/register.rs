@@ -26,6 +26,7 @@ use crate::{
     eventfd,
     files,
     globals::Globals,
+    kbuf,
     register::rsrc::Kind,
     restriction,
     ring_fds,
@@ -156,6 +157,9 @@ fn handle(ctx: &Ctx, state: &mut State, call: &Call) -> Result<i32> {
         reg::RESIZE_RINGS => resize::resize(ctx, state, call.array(1)?),
         reg::MEM_REGION => region::register(ctx, call.array(1)?),
         reg::QUERY => query::query(call),
+        reg::PBUF_RING => kbuf::register(ctx, state, call.array(1)?),
+        reg::UNREGISTER_PBUF_RING => kbuf::unregister(ctx, state, call.array(1)?),
+        reg::PBUF_STATUS => kbuf::status(state, call.array(1)?),
         reg::IOWQ_AFF if call.arg == 0 || call.nr_args == 0 => Err(EINVAL),
         reg::IOWQ_AFF => affinity(ctx, state, Some(Cpus::read(call.arg, call.nr_args)?)),
         reg::UNREGISTER_IOWQ_AFF => {

@@ -124,7 +124,7 @@ fn is_over(ctx: &Ctx, state: &mut State, span: Span) -> bool {
 /// Ends a request, and all that is linked to it.
 fn end(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     req.sqe_flags &= !sqe::IO_HARDLINK;
-    req.set_result(ECANCELED.to_errno(), 0);
+    req.set_error(ECANCELED);
     complete::finish(ctx, state, req);
 }
 

@@ -218,7 +218,7 @@ impl Request {
             // Their arguments were read when they were submitted.
             Op::Open(_) | Op::Timeout(_) | Op::LinkTimeout(_) | Op::TimeoutChange(_) => None,
             Op::Idle | Op::Message | Op::Nop(_) | Op::Sync(_) | Op::Cancel(_) => None,
-            Op::Poll(_) | Op::PollRemove(_) => None,
+            Op::Poll(_) | Op::PollRemove(_) | Op::Manage(_) => None,
         }
     }
 
@@ -246,6 +246,17 @@ impl Request {
     pub(crate) fn set_op(&mut self, op: Op) {
         // Such an operation owns nothing that would have to be dropped.
         core::mem::forget(core::mem::replace(&mut self.op, op));
+    }
+
+    /// Sets the result of a request that goes no further. A provided buffer that it has goes with it, and
+    /// the application is told.
+    #[cold]
+    pub(crate) fn set_error(&mut self, err: Error) {
+        let flags = match &self.op {
+            Op::Rw(rw) => rw.flags(),
+            _ => 0,
+        };
+        self.set_result(err.to_errno(), flags);
     }
 
     /// Sets the result. The kernel's internal restart codes mean that a signal came in between.

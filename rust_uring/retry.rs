@@ -17,6 +17,7 @@ use crate::{
     },
     op::Op,
     request::{
+        After,
         ReqBox,
         Request, //
     },
@@ -95,8 +96,9 @@ pub(crate) fn elsewhere(ctx: &Ctx, state: &mut State, req: ReqBox) {
 /// Tries the requests that nobody of their process has come for. Context: a kernel thread.
 pub(crate) fn run_strays(ctx: &Ctx, state: &mut State) {
     let mut lent: Option<(u8, BorrowedMm)> = None;
-    while let Some(req) = state.strays.pop() {
+    while let Some(mut req) = state.strays.pop() {
         if needs_process(&req) {
+            req.after = After::Poll;
             submit::punt_back(ctx, state, req);
             continue;
         }

@@ -21,6 +21,7 @@ mod fdinfo;
 mod files;
 mod globals;
 mod iopoll;
+mod kbuf;
 mod link;
 mod op;
 mod personality;

@@ -401,7 +401,7 @@ fn init(
 #[inline(never)]
 fn init_more(ctx: &Ctx, state: &mut State, req: &mut Request, info: &OpInfo, sqe: &Sqe) -> Result {
     if sqe.flags != 0 {
-        if sqe.flags & !(abi::sqe::SUPPORTED | abi::sqe::BUFFER_SELECT) != 0 {
+        if sqe.flags & !abi::sqe::SUPPORTED != 0 {
             return Err(EINVAL);
         }
         if sqe.flags & abi::sqe::BUFFER_SELECT != 0 && !info.buffer_select {

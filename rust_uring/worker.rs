@@ -689,7 +689,7 @@ fn ring_key(ctx: &RingCtx) -> usize {
 
 /// A request that will not be run.
 fn cancelled(mut req: ReqBox) {
-    req.set_result(ECANCELED.to_errno(), 0);
+    req.set_error(ECANCELED);
     req.after = After::Complete;
     let ctx: Counter<RingCtx> = req.ctx.clone();
     complete::push(&ctx, req, false);

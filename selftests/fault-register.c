@@ -256,6 +256,52 @@ static int workers(struct scene *s)
 	return ring_register(&s->r, IORING_REGISTER_IOWQ_MAX_WORKERS, nr, 2);
 }
 
+static int pbuf_ring(struct scene *s, unsigned int flags)
+{
+	struct io_uring_buf_reg reg = {
+		.ring_addr = (unsigned long)s->memory, .ring_entries = 512, .bgid = 3,
+		.flags = flags,
+	};
+
+	return ring_register(&s->r, IORING_REGISTER_PBUF_RING, &reg, 1);
+}
+
+static int pbuf_user(struct scene *s)
+{
+	return pbuf_ring(s, 0);
+}
+
+static int pbuf_mmap(struct scene *s)
+{
+	return pbuf_ring(s, IOU_PBUF_RING_MMAP);
+}
+
+static int pbuf_unregister(struct scene *s)
+{
+	struct io_uring_buf_reg reg = { .bgid = 3 };
+
+	return ring_register(&s->r, IORING_UNREGISTER_PBUF_RING, &reg, 1);
+}
+
+/* There is one if it was registered, and none else. */
+static int drop_pbuf(struct scene *s, int ret)
+{
+	return pbuf_unregister(s) != (ret ? -ENOENT : 0);
+}
+
+static int pbuf_status(struct scene *s)
+{
+	struct io_uring_buf_status status = { .buf_group = 3 };
+
+	return ring_register(&s->r, IORING_REGISTER_PBUF_STATUS, &status, 1);
+}
+
+static int drop_pbuf_after_all(struct scene *s, int ret)
+{
+	pbuf_unregister(s);
+	return 0;
+}
+
 static int message(struct scene *s)
 {
 	return send_msg(s->backend, s->r.fd, 1, 1);
@@ -287,6 +333,12 @@ TEST_F_TIMEOUT(fault, others, 600)
 		  .flags = IORING_SETUP_R_DISABLED },
 		{ .name = "resize", .call = resize, .fresh = true, .flags = DEFER },
 		{ .name = "workers", .call = workers },
+		{ .name = "ring of buffers", .call = pbuf_user, .after = drop_pbuf },
+		{ .name = "ring of buffers to be mapped", .call = pbuf_mmap, .after = drop_pbuf },
+		{ .name = "status of buffers", .call = pbuf_status, .before = pbuf_user,
+		  .after = drop_pbuf_after_all },
+		{ .name = "no ring of buffers", .call = pbuf_unregister, .before = pbuf_user,
+		  .after = drop_pbuf_after_all },
 		{ .name = "message", .call = message, .after = take_message },
 		{ .name = "message, deferring", .call = message, .after = take_message,
 		  .flags = DEFER },

@@ -42,6 +42,9 @@ static bool on_this_device(unsigned int opcode)
 	case IORING_REGISTER_MEM_REGION:
 	case IORING_REGISTER_QUERY:
 	case IORING_REGISTER_SYNC_CANCEL:
+	case IORING_REGISTER_PBUF_RING:
+	case IORING_UNREGISTER_PBUF_RING:
+	case IORING_REGISTER_PBUF_STATUS:
 		return true;
 	}
 	return false;

@@ -135,6 +135,46 @@ TEST_F(release, pieces)
 	EXPECT_TRUE(ended(there(self->r, 1)));
 }
 
+/* A buffer that was taken is known; one that is yet to be chosen may be any. */
+TEST_F(release, provided_buffers)
+{
+	struct io_uring_sqe *sqe;
+	int i;
+
+	sqe = prep(&self->io, IORING_OP_PROVIDE_BUFFERS, 1, self->a, PAGE, 7);
+	sqe->user_data = 5;
+	ASSERT_EQ(1, ring_submit(self->r, 1));
+	ASSERT_EQ(0, there(self->r, 5));
+	for (i = 0; i < 3; i++) {
+		sqe = prep(&self->io, i == 2 ? IORING_OP_READ_MULTISHOT : IORING_OP_READ,
+			   self->p[0], NULL, 0, i ? -1 : 0);
+		sqe->flags |= IOSQE_BUFFER_SELECT;
+		sqe->user_data = i;
+		if (i)
+			sqe->buf_group = 1;
+		if (i == 1) {
+			struct io_uring_buf_reg reg = {
+				.ring_addr = (unsigned long)self->b, .ring_entries = 1,
+				.bgid = 1,
+			};
+			struct io_uring_buf_ring *ring = (void *)self->b;
+
+			ASSERT_EQ(0, ring_register(self->r, IORING_REGISTER_PBUF_RING, &reg, 1));
+			ring->bufs[0].addr = (unsigned long)self->b + PAGE;
+			ring->bufs[0].len = PAGE;
+			ring->tail = 1;
+		}
+		ASSERT_EQ(1, submit(self->r));
+		EXPECT_EQ(NO_RESULT, there(self->r, i));
+		EXPECT_EQ(0, release(self->r, self->a + 2 * PAGE, PAGE));
+		if (i)
+			EXPECT_EQ(-ECANCELED, there(self->r, i));
+	}
+	EXPECT_EQ(NO_RESULT, there(self->r, 0));
+	EXPECT_EQ(0, release(self->r, self->a, PAGE));
+	EXPECT_EQ(-ECANCELED, there(self->r, 0));
+}
+
 /* What is linked to others, or waits for a drain, has not begun, and never will. */
 TEST_F(release, not_begun)
 {

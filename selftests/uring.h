@@ -148,6 +148,9 @@ static __maybe_unused bool device_has_op(unsigned int opcode)
 	case IORING_OP_FTRUNCATE:
 	case IORING_OP_READV_FIXED:
 	case IORING_OP_WRITEV_FIXED:
+	case IORING_OP_PROVIDE_BUFFERS:
+	case IORING_OP_REMOVE_BUFFERS:
+	case IORING_OP_READ_MULTISHOT:
 	case IORING_OP_NOP128:
 		return true;
 	}

@@ -9,12 +9,18 @@
 
 use crate::{
     abi::{
+        self,
         op,
         SetupFlag,
         Sqe, //
     },
     complete,
     ctx::State,
+    kbuf::{
+        Choice,
+        Chosen,
+        Held, //
+    },
     op::{
         Op,
         Run, //
@@ -64,6 +70,8 @@ enum Memory {
     User,
     /// In pieces.
     Vector(Arc<Segments>),
+    /// In a provided buffer, which is chosen when there is data.
+    Chosen(Choice),
     /// In a registered buffer, in one piece.
     Fixed,
     /// In a registered buffer, in pieces that were not looked for yet.
@@ -110,6 +118,15 @@ pub(crate) fn prep(sqe: &Sqe) -> Result<Rw> {
     // CAST: Widening; more than `MAX_RW_COUNT` is never transferred at once.
     let mut len = sqe.len as usize;
     let memory = match sqe.opcode {
+        _ if sqe.flags & abi::sqe::BUFFER_SELECT != 0 => {
+            len = asked(sqe)?;
+            Memory::Chosen(Choice {
+                group: sqe.buf_index,
+                multishot: sqe.opcode == op::READ_MULTISHOT,
+                held: Held::No,
+            })
+        }
+        op::READ_MULTISHOT => return Err(EINVAL),
         op::READV | op::WRITEV => {
             let segments = Segments::import(sqe.addr, sqe.len)?;
             len = segments.len();
@@ -143,10 +160,78 @@ pub(crate) fn prep(sqe: &Sqe) -> Result<Rw> {
     })
 }
 
+/// How much is asked for of a buffer that is yet to be chosen; 0 for all that it has. `EINVAL`, `EFAULT`.
+#[cold]
+fn asked(sqe: &Sqe) -> Result<usize> {
+    match sqe.opcode {
+        op::READV if sqe.len != 1 => Err(EINVAL),
+        op::READV => {
+            let pieces = iter::read_pieces(sqe.addr, 1)?;
+            let len = pieces.first().map_or(0, |(_, len)| *len);
+            // CAST: What does not fit is cut off, as natively.
+            Ok(len as u32 as usize)
+        }
+        op::READ_MULTISHOT if sqe.addr != 0 || sqe.len != 0 => Err(EINVAL),
+        // CAST: Widening.
+        _ => Ok(sqe.len as usize),
+    }
+}
+
 impl Rw {
     /// Whether a registered buffer is used.
     pub(crate) fn is_fixed(&self) -> bool {
-        !matches!(self.memory, Memory::User | Memory::Vector(_))
+        !matches!(
+            self.memory,
+            Memory::User | Memory::Vector(_) | Memory::Chosen(_)
+        )
+    }
+
+    /// What is to be known about a buffer that is chosen.
+    pub(crate) fn choice(&self) -> Option<&Choice> {
+        match &self.memory {
+            Memory::Chosen(choice) => Some(choice),
+            _ => None,
+        }
+    }
+
+    /// The same, and where the buffer is that was chosen.
+    pub(crate) fn choice_mut(&mut self) -> Option<(&mut Choice, u64)> {
+        match &mut self.memory {
+            Memory::Chosen(choice) => Some((choice, self.addr)),
+            _ => None,
+        }
+    }
+
+    /// The flags of the CQE.
+    pub(crate) fn flags(&self) -> u32 {
+        self.choice().map_or(0, Choice::flags)
+    }
+
+    /// How much is asked for, or was of the buffer that was chosen last.
+    pub(crate) fn wanted(&self) -> usize {
+        self.len
+    }
+
+    /// This is where the data goes to.
+    pub(crate) fn take_buffer(&mut self, chosen: Chosen) {
+        if let Memory::Chosen(choice) = &mut self.memory {
+            choice.held = chosen.held;
+            self.addr = chosen.addr;
+            self.len = chosen.len.min(MAX_RW_COUNT);
+        }
+    }
+
+    /// The next buffer is another one, of whatever size.
+    pub(crate) fn forget_buffer(&mut self) {
+        if let Memory::Chosen(choice) = &mut self.memory {
+            choice.held = Held::No;
+            self.len = 0;
+        }
+    }
+
+    /// Whether earlier tries have done something.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.done != 0
     }
 
     /// Finds the pieces in the buffer, if it is about pieces and that was not done yet.
@@ -169,6 +254,9 @@ impl Rw {
         match &self.memory {
             // CAST: Widening.
             Memory::User | Memory::Fixed => Span::new(self.addr, self.len as u64),
+            // Nobody knows yet.
+            Memory::Chosen(choice) if choice.multishot || choice.held == Held::No => Span::ALL,
+            Memory::Chosen(_) => Span::new(self.addr, self.len as u64),
             Memory::Vector(segments) => Span::around(segments.iter()),
             Memory::FixedPieces(pieces) => Span::around(pieces.iter().copied()),
             // They are known as parts of the buffer only.
@@ -220,7 +308,8 @@ pub(crate) fn settle(req: &mut Request, result: isize) {
         req.after = After::Punt;
     } else if let Op::Rw(rw) = &req.op {
         let (total, short) = (rw.total(result), rw.is_short(result));
-        req.set_result(total, 0);
+        let flags = rw.flags();
+        req.set_result(total, flags);
         req.failed |= short;
     }
 }
@@ -323,7 +412,7 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
     let at = rw.addr.wrapping_add(rw.done as u64);
     let memory = rw.memory.clone();
     let iter = match &memory {
-        Memory::User => Iter::user(write, at, left),
+        Memory::User | Memory::Chosen(_) => Iter::user(write, at, left),
         Memory::Vector(segments) => Ok(Iter::segments(write, segments).after(rw.done)),
         Memory::Fixed => buffer
             .ok_or(EFAULT)
@@ -425,7 +514,7 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
     if res == again && (nonblock || polls) && !nowait {
         return Run::Block(req);
     }
-    if partial && nonblock {
+    if partial && nonblock && !rw.choice().is_some_and(|choice| choice.multishot) {
         rw.done += res as usize;
         return Run::Block(req);
     }

@@ -53,8 +53,7 @@ impl Segments {
         for (addr, len) in pieces {
             // One that is alone is cut before it is looked at, as natively.
             let len = if nr == 1 { len.min(MAX_RW_COUNT) } else { len };
-            // SAFETY: Only compares the addresses.
-            if !unsafe { ffi::uring_access_ok(addr, len) } {
+            if !uaccess::is_user(addr, len) {
                 return Err(EFAULT);
             }
             let len = len.min(MAX_RW_COUNT - total);

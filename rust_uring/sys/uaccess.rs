@@ -6,6 +6,7 @@
 
 use crate::sys::{
     abi_types as c,
+    ffi,
     task, //
 };
 use core::mem::{
@@ -44,6 +45,9 @@ pod!(
     [u64; 8],
     crate::abi::Sqe,
     c::__kernel_timespec,
+    c::io_uring_buf,
+    c::io_uring_buf_reg,
+    c::io_uring_buf_status,
     c::io_uring_clock_register,
     c::io_uring_sync_cancel_reg,
     c::io_uring_clone_buffers,
@@ -70,6 +74,12 @@ pod!(
 /// A user address out of a 64-bit field; on a 64-bit kernel none is cut off.
 fn user_ptr(addr: u64) -> UserPtr {
     UserPtr::from_addr(addr as usize)
+}
+
+/// Whether a range is in user space; it need not be there. Stands for `access_ok()`.
+pub(crate) fn is_user(addr: u64, len: usize) -> bool {
+    // SAFETY: Only compares the addresses.
+    unsafe { ffi::uring_access_ok(addr, len) }
 }
 
 /// Copies a `T` from user space.
