@@ -234,12 +234,6 @@ TEST_F(open, how)
 	fd = openat2_sized(io, self->dir, "new", &big, sizeof(big.how));
 	EXPECT_LE(0, fd);
 	close(fd);
-	/* How paths are resolved cannot be restricted through the device. */
-	big.how = (struct open_how) { .resolve = RESOLVE_BENEATH };
-	fd = openat2_sized(io, self->dir, "file", &big, sizeof(big.how));
-	EXPECT_EQ(variant->backend == DEVICE ? -EINVAL : 1, fd < 0 ? fd : 1);
-	big.how.resolve = 1ull << 40;
-	EXPECT_EQ(-EINVAL, openat2_sized(io, self->dir, "file", &big, sizeof(big.how)));
 }
 
 static int sparse(struct ring *r, unsigned int nr)

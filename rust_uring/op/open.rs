@@ -51,10 +51,8 @@ const ALLOC: u32 = !0;
 /// An open that has not happened yet.
 pub(crate) struct Open {
     path: Path,
-    flags: u32,
-    /// The flags and the mode make sense together.
-    valid: bool,
-    mode: u16,
+    /// Looked at when the file is to be opened, see [`check`].
+    how: OpenHow,
     /// Slot of the file table, one more than its index; `ALLOC`; or 0 for a descriptor.
     slot: u32,
 }
@@ -82,20 +80,19 @@ pub(crate) enum Descriptor {
 
 /// Finds the directory of a path: where the SQE says, if the path does not begin at the root. `EBADF`.
 pub(crate) fn assign_directory(req: &mut Request, fd: i32) -> Result {
-    let path = match &req.op {
-        Op::Open(open) => &open.path,
-        Op::Statx(statx) => &statx.path,
+    let root = match &req.op {
+        Op::Open(open) => open.path.is_absolute() && !open.resolves(c::RESOLVE_IN_ROOT),
+        Op::Statx(statx) => statx.path.is_absolute(),
         _ => return Ok(()),
     };
-    if fd != bindings::AT_FDCWD && !path.is_absolute() {
+    if fd != bindings::AT_FDCWD && !root {
         req.file = ReqFile::Normal(path::fget(fd)?);
     }
     Ok(())
 }
 
 /// `OPENAT` and `OPENAT2`. `EBADF` with a registered file, `EINVAL`, `EFAULT`, `ENOENT`,
-/// `ENAMETOOLONG`, `E2BIG`. Flags that do not fit, or restrict how the path is resolved, are found
-/// when the file is to be opened.
+/// `ENAMETOOLONG`, `E2BIG`. Flags that do not fit are found when the file is to be opened.
 pub(crate) fn prep_open(sqe: &Sqe, fixed: bool) -> Result<Op> {
     let how = if sqe.opcode == op::OPENAT2 {
         let len = sqe.len as usize;
@@ -106,8 +103,11 @@ pub(crate) fn prep_open(sqe: &Sqe, fixed: bool) -> Result<Op> {
         uaccess::read_sized(sqe.off, len)?
     } else {
         let mut how: OpenHow = uaccess::zeroed();
-        how.flags = u64::from(sqe.op_flags) & u64::from(bindings::VALID_OPEN_FLAGS);
-        if how.flags & u64::from(bindings::O_CREAT | O_TMPFILE) != 0 {
+        how.flags = u64::from(sqe.op_flags & bindings::VALID_OPEN_FLAGS);
+        if has(&how, bindings::O_PATH) {
+            how.flags &= u64::from(PATH_FLAGS);
+        }
+        if has(&how, bindings::O_CREAT | O_TMPFILE) {
             how.mode = u64::from(sqe.len) & 0o7777;
         }
         how
@@ -119,28 +119,71 @@ pub(crate) fn prep_open(sqe: &Sqe, fixed: bool) -> Result<Op> {
         return Err(EBADF);
     }
     let path = Path::from_user(sqe.addr, false)?;
-    // CAST: The upper half is looked at below.
-    let flags = how.flags as u32;
-    let creates = flags & (bindings::O_CREAT | O_TMPFILE) != 0;
-    let mode_ok = if creates {
-        how.mode & !0o7777 == 0
-    } else {
-        how.mode == 0
-    };
-    let flags_ok = how.flags & !u64::from(bindings::VALID_OPEN_FLAGS) == 0;
-    if sqe.file_index != 0 && flags & bindings::O_CLOEXEC != 0 {
+    if sqe.file_index != 0 && has(&how, bindings::O_CLOEXEC) {
         return Err(EINVAL);
     }
     let open = Open {
         path,
-        flags,
-        valid: flags_ok && mode_ok && how.resolve == 0,
-        // CAST: Checked with the flags.
-        mode: how.mode as u16,
+        how,
         slot: sqe.file_index,
     };
     Ok(Op::Open(KBox::new(open, GFP_KERNEL_ACCOUNT)?))
 }
+
+/// Whether one of these `O_*` flags is set.
+fn has(how: &OpenHow, flags: u32) -> bool {
+    how.flags & u64::from(flags) != 0
+}
+
+/// Whether the parts of it fit together: `EINVAL`. `EAGAIN` for what caches alone never can do.
+///
+/// Stands for `build_open_flags()`, but for `OPENAT2_REGULAR` with `O_CREAT`: a module can look at what
+/// is there before it is opened, and not while it is created.
+fn check(how: &OpenHow) -> Result {
+    let (create, dir) = (has(how, bindings::O_CREAT), has(how, bindings::O_DIRECTORY));
+    let tmpfile = has(how, O_TMPFILE);
+    let known = if has(how, bindings::O_PATH) {
+        u64::from(PATH_FLAGS)
+    } else if create || dir {
+        u64::from(bindings::VALID_OPEN_FLAGS)
+    } else {
+        u64::from(bindings::VALID_OPEN_FLAGS) | REGULAR
+    };
+    let modes = if create || tmpfile { 0o7777 } else { 0 };
+    let scopes = u64::from(c::RESOLVE_BENEATH | c::RESOLVE_IN_ROOT);
+    if how.flags & !known != 0
+        || how.mode & !modes != 0
+        || how.resolve & !u64::from(RESOLVE) != 0
+        || how.resolve & scopes == scopes
+        || create && dir
+        || tmpfile && !(dir && has(how, bindings::O_ACCMODE))
+    {
+        return Err(EINVAL);
+    }
+    let changes = create || tmpfile || has(how, bindings::O_TRUNC);
+    if changes && how.resolve & u64::from(c::RESOLVE_CACHED) != 0 {
+        return Err(EAGAIN);
+    }
+    Ok(())
+}
+
+/// What `O_PATH` goes together with.
+const PATH_FLAGS: u32 = bindings::O_PATH
+    | bindings::O_DIRECTORY
+    | bindings::O_NOFOLLOW
+    | bindings::O_CLOEXEC
+    | bindings::O_EMPTYPATH;
+
+/// `OPENAT2_REGULAR`.
+const REGULAR: u64 = 1 << 32;
+
+/// All that restrict how a path is resolved.
+const RESOLVE: u32 = c::RESOLVE_NO_XDEV
+    | c::RESOLVE_NO_MAGICLINKS
+    | c::RESOLVE_NO_SYMLINKS
+    | c::RESOLVE_BENEATH
+    | c::RESOLVE_IN_ROOT
+    | c::RESOLVE_CACHED;
 
 /// `__O_TMPFILE`; the other bit of `O_TMPFILE` asks for a directory.
 const O_TMPFILE: u32 = bindings::__O_TMPFILE;
@@ -232,11 +275,22 @@ impl Descriptor {
 impl Open {
     /// Opens the file; `at_once` or not at all. Context: may sleep.
     fn open(&self, dir: Option<&File>, at_once: bool) -> Result<ARef<File>> {
-        if !self.valid {
-            return Err(EINVAL);
+        check(&self.how)?;
+        path::open(dir, &self.path, &self.how, at_once)
+    }
+
+    /// Whether this `RESOLVE_*` flag is set.
+    fn resolves(&self, flag: u32) -> bool {
+        self.how.resolve & u64::from(flag) != 0
+    }
+
+    /// The flags of its descriptor.
+    fn fd_flags(&self) -> u32 {
+        if has(&self.how, bindings::O_CLOEXEC) {
+            bindings::O_CLOEXEC
+        } else {
+            0
         }
-        // CAST: Same bits.
-        path::open(dir, &self.path, self.flags as i32, self.mode, at_once)
     }
 
     fn slot(&self) -> Option<u32> {
@@ -251,16 +305,17 @@ pub(crate) fn issue_open(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Issue
     };
     let dir = req.file.get();
     let changes = bindings::O_CREAT | bindings::O_TRUNC | O_TMPFILE;
-    if open.flags & changes != 0 || !path::is_cached(dir, &open.path) {
+    if has(&open.how, changes) || !path::is_cached(dir, &open.path, open.how.resolve) {
         return Issued::Block(req);
     }
     let _creds = req.creds.as_ref().map(crate::sys::cred::Overridden::new);
     let file = open.open(dir, true);
-    if matches!(file, Err(err) if err == EAGAIN) && open.flags & bindings::O_NONBLOCK == 0 {
+    let patient = !has(&open.how, bindings::O_NONBLOCK) && !open.resolves(c::RESOLVE_CACHED);
+    if patient && matches!(file, Err(err) if err == EAGAIN) {
         return Issued::Block(req);
     }
     let result = file.and_then(|file| match open.slot {
-        0 => path::install(file, open.flags & bindings::O_CLOEXEC),
+        0 => path::install(file, open.fd_flags()),
         _ => files::install(ctx, state, file, open.slot()),
     });
     req.set_result(result.unwrap_or_else(|err| err.to_errno()), 0);
@@ -273,7 +328,7 @@ pub(crate) fn run(mut req: ReqBox) -> Run {
     let result = match &req.op {
         Op::Statx(s) => path::statx(dir, &s.path, s.flags, s.mask, s.buffer).map(|()| 0),
         Op::Open(open) => open.open(dir, false).and_then(|file| match open.slot {
-            0 => path::install(file, open.flags & bindings::O_CLOEXEC),
+            0 => path::install(file, open.fd_flags()),
             _ => {
                 let ctx = &req.ctx;
                 files::install(ctx, &mut ctx.state.lock(), file, open.slot())

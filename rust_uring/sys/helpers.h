@@ -142,9 +142,11 @@ int uring_sync_file_range(struct file *file, s64 offset, s64 len, unsigned int f
 int uring_ftruncate(struct file *file, s64 len);
 
 /* Paths, from a directory or (NULL) the current one; defined in path.c */
-bool uring_path_cached(struct file *dir, const char *name);
-struct file *uring_open_at(struct file *dir, const char *name, int flags, umode_t mode);
-struct file *uring_open_at_once(struct file *dir, const char *name, int flags, umode_t mode);
+bool uring_path_cached(struct file *dir, const char *name, u64 resolve);
+struct file *uring_open_at(struct file *dir, const char *name, u64 flags, umode_t mode,
+			   u64 resolve);
+struct file *uring_open_at_once(struct file *dir, const char *name, u64 flags, umode_t mode,
+				u64 resolve);
 int uring_statx_at(struct file *dir, const char *name, unsigned int flags, u32 mask,
 		   struct statx *out);
 struct file *uring_fget_path(unsigned int fd);

@@ -78,27 +78,29 @@ pub(crate) fn fget(fd: i32) -> Result<ARef<File>> {
     Ok(unsafe { ARef::from_raw(file) })
 }
 
-/// Whether opening the path would not have to wait for anything. Context: may sleep, shortly.
-pub(crate) fn is_cached(dir: Option<&File>, path: &Path) -> bool {
+/// Whether opening the path would not have to wait for anything, with these `RESOLVE_*` flags.
+/// Context: may sleep, shortly.
+pub(crate) fn is_cached(dir: Option<&File>, path: &Path, resolve: u64) -> bool {
     // SAFETY: The path ends with a zero; the directory is open.
-    unsafe { ffi::uring_path_cached(dir_ptr(dir), path.as_ptr()) }
+    unsafe { ffi::uring_path_cached(dir_ptr(dir), path.as_ptr(), resolve) }
 }
 
-/// `openat(2)`, without a descriptor for the result. With `at_once` it does not wait for leases or for
-/// the other end of a pipe: `EAGAIN`. Context: may sleep.
+/// `openat2(2)`, without a descriptor for the result; `how` has been checked. With `at_once` it does not
+/// wait for leases or for the other end of a pipe: `EAGAIN`. Context: may sleep.
 pub(crate) fn open(
     dir: Option<&File>,
     path: &Path,
-    flags: i32,
-    mode: u16,
+    how: &c::open_how,
     at_once: bool,
 ) -> Result<ARef<File>> {
+    // CAST: Checked to have nothing beyond.
+    let mode = how.mode as u16;
     // SAFETY: As for `is_cached`; both return a counted reference or an error.
     let file = unsafe {
         if at_once {
-            ffi::uring_open_at_once(dir_ptr(dir), path.as_ptr(), flags, mode)
+            ffi::uring_open_at_once(dir_ptr(dir), path.as_ptr(), how.flags, mode, how.resolve)
         } else {
-            ffi::uring_open_at(dir_ptr(dir), path.as_ptr(), flags, mode)
+            ffi::uring_open_at(dir_ptr(dir), path.as_ptr(), how.flags, mode, how.resolve)
         }
     };
     let file = from_err_ptr(file)?;
