@@ -323,6 +323,7 @@ pub(crate) const FEATURES: u32 = c::IORING_FEAT_SINGLE_MMAP
     | c::IORING_FEAT_CQE_SKIP
     | c::IORING_FEAT_REG_REG_RING
     | c::IORING_FEAT_LINKED_FILE
+    | c::IORING_FEAT_RW_ATTR
     | c::IORING_FEAT_MIN_TIMEOUT;
 
 /// Largest SQ, in entries.

@@ -33,10 +33,12 @@ use crate::{
     },
     span::Span,
     sys::{
+        abi_types as c,
         file,
         iocb::{
             self,
             Iocb,
+            Pi,
             Setup,
             Started,
             Transfer, //
@@ -51,7 +53,8 @@ use crate::{
         pinned::{
             Gathered,
             PinnedBuffer, //
-        }, //
+        },
+        uaccess, //
     }, //
 };
 use kernel::{
@@ -87,7 +90,7 @@ pub(crate) struct Rw {
     /// Position in the file, or -1 for the file's own.
     pos: i64,
     /// Bytes transferred by earlier tries.
-    done: usize,
+    done: u32,
     memory: Memory,
     flags: u32,
     ioprio: u16,
@@ -97,6 +100,8 @@ pub(crate) struct Rw {
     cur_pos: bool,
     /// The file was asked to do it.
     tried: bool,
+    /// Protection information of the whole.
+    pi: Option<KBox<Pi>>,
 }
 
 /// `EINVAL`, `EPERM` for an I/O priority that is not allowed; `EFAULT`, `ENOMEM` for a vector.
@@ -105,15 +110,18 @@ pub(crate) fn prep(sqe: &Sqe) -> Result<Rw> {
         sqe.opcode,
         op::WRITE | op::WRITEV | op::WRITE_FIXED | op::WRITEV_FIXED
     );
-    // Attributes (protection information) are not made yet.
-    if sqe.pad2 != 0 {
-        return Err(EINVAL);
-    }
     let ioprio = if sqe.ioprio != 0 {
         file::check_ioprio(sqe.ioprio)?;
         sqe.ioprio
     } else {
         file::current_ioprio()
+    };
+    let pi = match sqe.pad2 {
+        0 => None,
+        mask if mask == u64::from(c::IORING_RW_ATTR_FLAG_PI) => {
+            Some(KBox::new(prep_pi(sqe.addr3, write)?, GFP_KERNEL_ACCOUNT)?)
+        }
+        _ => return Err(EINVAL),
     };
     // CAST: Widening; more than `MAX_RW_COUNT` is never transferred at once.
     let mut len = sqe.len as usize;
@@ -157,6 +165,7 @@ pub(crate) fn prep(sqe: &Sqe) -> Result<Rw> {
         write,
         cur_pos: false,
         tried: false,
+        pi,
     })
 }
 
@@ -175,6 +184,35 @@ fn asked(sqe: &Sqe) -> Result<usize> {
         // CAST: Widening.
         _ => Ok(sqe.len as usize),
     }
+}
+
+/// The protection information that is described at user address `attr`. `EFAULT`, `EINVAL`.
+fn prep_pi(attr: u64, write: bool) -> Result<Pi> {
+    let attr = uaccess::read::<c::io_uring_attr_pi>(attr)?;
+    if attr.rsvd != 0 {
+        return Err(EINVAL);
+    }
+    // CAST: Widening.
+    let _ = Iter::user(write, attr.addr, attr.len as usize)?;
+    Ok(Pi {
+        flags: attr.flags,
+        app_tag: attr.app_tag,
+        seed: attr.seed,
+        addr: attr.addr,
+        len: attr.len,
+    })
+}
+
+/// Whether it can be used with this file, through which the page cache has to be bypassed. `EINVAL`,
+/// `EOPNOTSUPP`.
+fn check_pi(file: &File) -> Result {
+    if !file::has_metadata(file) {
+        return Err(EINVAL);
+    }
+    if file.flags() & kernel::fs::file::flags::O_DIRECT == 0 {
+        return Err(EOPNOTSUPP);
+    }
+    Ok(())
 }
 
 impl Rw {
@@ -251,7 +289,7 @@ impl Rw {
 
     /// The user memory that it is about: a range that has all of it.
     pub(crate) fn span(&self) -> Span {
-        match &self.memory {
+        let data = match &self.memory {
             // CAST: Widening.
             Memory::User | Memory::Fixed => Span::new(self.addr, self.len as u64),
             // Nobody knows yet.
@@ -261,7 +299,23 @@ impl Rw {
             Memory::FixedPieces(pieces) => Span::around(pieces.iter().copied()),
             // They are known as parts of the buffer only.
             Memory::FixedVector(_) => Span::ALL,
+        };
+        match &self.pi {
+            // CAST: Widening.
+            Some(pi) => data.with(&Span::new(pi.addr, u64::from(pi.len))),
+            None => data,
         }
+    }
+
+    /// Bytes that earlier tries transferred.
+    fn done(&self) -> usize {
+        // CAST: Widening.
+        self.done as usize
+    }
+
+    /// Bytes that are still to be transferred.
+    fn left(&self) -> usize {
+        self.len - self.done()
     }
 
     /// Whether data goes to the file.
@@ -278,13 +332,13 @@ impl Rw {
     /// Whether a try with this result did less than it was to do. That is no success, whatever the
     /// application sees.
     fn is_short(&self, res: isize) -> bool {
-        usize::try_from(res) != Ok(self.len - self.done)
+        usize::try_from(res) != Ok(self.left())
     }
 
     /// The result of the whole: what earlier tries did counts.
     fn total(&self, res: isize) -> i32 {
         // CAST: `MAX_RW_COUNT` fits.
-        match self.done as isize {
+        match self.done() as isize {
             0 => res as i32,
             done if res < 0 => done as i32,
             done => (done + res) as i32,
@@ -388,7 +442,7 @@ pub(crate) fn run_by_page(mut req: ReqBox, buffer: Option<&PinnedBuffer>) -> Run
 /// Bytes that earlier tries transferred.
 fn done(req: &Request) -> usize {
     match &req.op {
-        Op::Rw(rw) => rw.done,
+        Op::Rw(rw) => rw.done(),
         _ => 0,
     }
 }
@@ -408,12 +462,12 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
     if let Err(err) = rw.gather(buffer) {
         return over(req, err.to_errno() as isize);
     }
-    let left = rw.len - rw.done;
-    let at = rw.addr.wrapping_add(rw.done as u64);
+    let left = rw.left();
+    let at = rw.addr.wrapping_add(u64::from(rw.done));
     let memory = rw.memory.clone();
     let iter = match &memory {
         Memory::User | Memory::Chosen(_) => Iter::user(write, at, left),
-        Memory::Vector(segments) => Ok(Iter::segments(write, segments).after(rw.done)),
+        Memory::Vector(segments) => Ok(Iter::segments(write, segments).after(rw.done())),
         Memory::Fixed => buffer
             .ok_or(EFAULT)
             .and_then(|buffer| Iter::pinned(write, buffer, at, left)),
@@ -421,7 +475,7 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
         Memory::FixedVector(gathered) => buffer
             .ok_or(EFAULT)
             .and_then(|buffer| Iter::gathered(write, buffer, gathered))
-            .map(|iter| iter.after(rw.done)),
+            .map(|iter| iter.after(rw.done())),
     };
     let mut iter = match iter {
         Ok(iter) => iter,
@@ -449,6 +503,7 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
         flags: rw.flags,
         write,
         has_pos,
+        pi: rw.pi.as_deref().copied(),
     };
     let mut prepared = r.iocb.prepare(file, &setup);
     // A file that cannot be told not to block, and is set so, is not to block anywhere.
@@ -459,6 +514,9 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
             .set_polled(r.ctx.flags.contains(SetupFlag::HybridIopoll));
     } else if prepared.is_ok() && r.iocb.is_hipri() {
         prepared = Err(EINVAL);
+    }
+    if prepared.is_ok() && rw.pi.is_some() {
+        prepared = check_pi(file);
     }
     if let Err(err) = prepared {
         return over(req, err.to_errno() as isize);
@@ -509,13 +567,16 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
         }
     }
     // CAST: Only compared when positive.
-    let partial = res > 0 && (res as usize) < left && whole && !nowait;
+    let short = res > 0 && (res as usize) < left;
+    // What belongs to the rest of the data is not known here.
+    let partial = short && whole && !nowait && rw.pi.is_none();
     // When completions are polled for, nobody waits for a free slot of the device.
     if res == again && (nonblock || polls) && !nowait {
         return Run::Block(req);
     }
     if partial && nonblock && !rw.choice().is_some_and(|choice| choice.multishot) {
-        rw.done += res as usize;
+        // CAST: Less than `MAX_RW_COUNT`.
+        rw.done += res as u32;
         return Run::Block(req);
     }
     over(req, res)

@@ -42,6 +42,11 @@ pub(crate) fn is_writable(file: &File) -> bool {
     mode(file) & ffi::URING_FMODE_WRITE != 0
 }
 
+/// Whether it is one of a device that takes protection information.
+pub(crate) fn has_metadata(file: &File) -> bool {
+    mode(file) & ffi::URING_FMODE_HAS_METADATA != 0
+}
+
 /// Writes the file's path, with white space and backslashes escaped. Stands for `seq_file_path()`.
 pub(crate) fn show_path(m: &SeqFile, file: &File) {
     let m = core::ptr::from_ref(m)

@@ -652,6 +652,19 @@ int uring_kiocb_verify(struct kiocb *kiocb, struct iov_iter *iter, bool write, b
 			      has_pos ? &kiocb->ki_pos : NULL, iov_iter_count(iter));
 }
 
+/* Protection information at a user address; meta is used until the transfer has been started. */
+int uring_kiocb_set_meta(struct kiocb *kiocb, struct uio_meta *meta, u16 flags, u16 app_tag,
+			 u64 seed, u64 addr, size_t len, bool write)
+{
+	meta->flags = flags;
+	meta->app_tag = app_tag;
+	meta->seed = seed;
+	kiocb->ki_flags |= IOCB_HAS_METADATA;
+	kiocb->private = meta;
+	return import_ubuf(write ? ITER_SOURCE : ITER_DEST, u64_to_user_ptr(addr), len,
+			   &meta->iter);
+}
+
 long uring_kiocb_read(struct kiocb *kiocb, struct iov_iter *iter, u64 addr)
 {
 	struct file *file = kiocb->ki_filp;

@@ -172,6 +172,8 @@ bool uring_kiocb_waits_for_page(struct kiocb *kiocb);
 void uring_kiocb_wait_for_page(struct kiocb *kiocb, struct uring_page_wait *wait,
 			       void (*unlocked)(struct kiocb *kiocb));
 int uring_kiocb_verify(struct kiocb *kiocb, struct iov_iter *iter, bool write, bool has_pos);
+int uring_kiocb_set_meta(struct kiocb *kiocb, struct uio_meta *meta, u16 flags, u16 app_tag,
+			 u64 seed, u64 addr, size_t len, bool write);
 long uring_kiocb_read(struct kiocb *kiocb, struct iov_iter *iter, u64 addr);
 long uring_kiocb_write(struct kiocb *kiocb, struct iov_iter *iter, u64 addr);
 int uring_iter_ubuf(struct iov_iter *iter, bool write, u64 addr, size_t len);
@@ -186,6 +188,7 @@ u16 uring_current_ioprio(void);
 static const int URING_IOCB_DIRECT = IOCB_DIRECT;
 static const int URING_IOCB_NOWAIT = IOCB_NOWAIT;
 static const int URING_IOCB_HIPRI = IOCB_HIPRI;
+static const unsigned int URING_FMODE_HAS_METADATA = (__force unsigned int)FMODE_HAS_METADATA;
 static const unsigned int URING_FMODE_READ = (__force unsigned int)FMODE_READ;
 static const unsigned int URING_FMODE_WRITE = (__force unsigned int)FMODE_WRITE;
 static const u64 URING_MAX_RW_COUNT = MAX_RW_COUNT;

@@ -87,6 +87,25 @@ pub(crate) struct Setup {
     pub(crate) write: bool,
     /// Whether the position means something.
     pub(crate) has_pos: bool,
+    /// Protection information, for files that [`file::has_metadata`](crate::sys::file::has_metadata)
+    /// is true of.
+    pub(crate) pi: Option<Pi>,
+}
+
+/// Protection information (`struct uio_meta`): what goes to the device or comes from it beside the
+/// data.
+#[derive(Clone, Copy)]
+pub(crate) struct Pi {
+    /// What the device is to check: `IO_INTEGRITY_CHK_*`.
+    pub(crate) flags: u16,
+    /// The application tag.
+    pub(crate) app_tag: u16,
+    /// The first reference tag.
+    pub(crate) seed: u64,
+    /// User address.
+    pub(crate) addr: u64,
+    /// Length in bytes.
+    pub(crate) len: u32,
 }
 
 /// How a transfer went.
@@ -262,6 +281,29 @@ pub(crate) fn start<T: Transfer>(
     if polled {
         // SAFETY: As before.
         unsafe { (*kiocb).ki_complete = Some(complete_polled::<T>) };
+    }
+    let meta = Opaque::<bindings::uio_meta>::uninit();
+    if let Some(pi) = &setup.pi {
+        // Whoever starts it looks at `meta`, and nobody after that: by then it is in the bios.
+        // SAFETY: `prepare` was called; `meta` is ours, and stays until the transfer has been started.
+        let ret = unsafe {
+            ffi::uring_kiocb_set_meta(
+                kiocb,
+                meta.get(),
+                pi.flags,
+                pi.app_tag,
+                pi.seed,
+                pi.addr,
+                pi.len as usize,
+                setup.write,
+            )
+        };
+        if ret != 0 {
+            // SAFETY: Not under way: the box is ours again. INVARIANT: So is `owner`.
+            unsafe { *iocb.owner.get() = null_mut() };
+            // SAFETY: As before.
+            return Started::Over(unsafe { KBox::from_raw(this) }, ret as isize);
+        }
     }
     let (raw, addr) = iter.as_raw();
     // SAFETY: `prepare` was called; the file is held; the iterator is valid for the call.

@@ -45,6 +45,7 @@ pod!(
     [u64; 8],
     crate::abi::Sqe,
     c::__kernel_timespec,
+    c::io_uring_attr_pi,
     c::io_uring_buf,
     c::io_uring_buf_reg,
     c::io_uring_buf_status,
