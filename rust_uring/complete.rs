@@ -370,6 +370,28 @@ pub(crate) fn run(ctx: &Ctx, state: &mut State, max: u32) {
     settle(ctx, state);
 }
 
+/// Runs the completion list of a ring that defers in place of its submitter, who is gone. What was to be
+/// done by that one is not done any more. The caller settles. Context: may sleep, in a kernel thread.
+#[cold]
+pub(crate) fn run_for_the_dead(ctx: &Ctx, state: &mut State) {
+    loop {
+        if state.backlog.is_empty() {
+            state.backlog = ctx.inbox.take();
+        }
+        let Some(mut req) = state.backlog.pop() else {
+            break;
+        };
+        match req.after {
+            After::Complete | After::Expired | After::Poll => run_one(ctx, state, req),
+            After::Punt | After::Retry | After::Issue => {
+                req.back_from_background();
+                cancelled(ctx, state, req);
+            }
+        }
+    }
+    ctx.has_backlog.store(false, Relaxed);
+}
+
 /// Up to `max` completions, those first that were left over the last time.
 fn run_some(ctx: &Ctx, state: &mut State, max: u32) {
     for _ in 0..max {

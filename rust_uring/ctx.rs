@@ -27,6 +27,7 @@ use crate::{
     },
     complete,
     cq::Cq,
+    departed,
     drain::Drain,
     eventfd::RingEventFd,
     files::{
@@ -149,6 +150,8 @@ pub(crate) struct State {
     /// Files whose descriptors were closed while nobody of their process was there, by the number of the
     /// pool: see [`State::let_go_of_closed`].
     pub(crate) closed: KVec<(u8, ARef<File>)>,
+    /// Processes that wait for a UNIX socket.
+    pub(crate) waiting: departed::Waiting,
     /// Memory that what was submitted before may not use any more.
     pub(crate) released: Released,
     /// Requests that wait until a file is ready; also those that were woken, until that is dealt with.
@@ -345,6 +348,7 @@ impl RingCtx {
             drain: Drain::new(),
             timers: Timers::new(),
             closed: KVec::new(),
+            waiting: departed::Waiting::new(),
             released: Released::new(),
             polls: Polls::new(),
             strays: Fifo::new(),

@@ -16,6 +16,7 @@ use crate::{
         Ring,
         State, //
     },
+    departed,
     op::{
         self,
         Issued,
@@ -115,6 +116,9 @@ pub(crate) fn let_go_of_ring(req: &mut Request) -> Result {
 
 /// Starts to poll for a request, which stays with the caller until [`wait`].
 pub(crate) fn arm(state: &mut State, req: &mut Request, events: u32) -> Arming {
+    if let Err(err) = departed::watch(state, req) {
+        return Arming::Not(0, err);
+    }
     let armed = match &req.armed {
         Some(armed) => armed.clone(),
         None => match Armed::new() {
@@ -216,6 +220,13 @@ pub(crate) fn take_one(
 /// Whether a request was woken and not looked at yet: it is on its way to the completion list, or in it.
 pub(crate) fn any_woken(state: &State) -> bool {
     state.polls.iter().any(|armed| armed.is_away())
+}
+
+/// Makes all end that were woken and not looked at yet.
+pub(crate) fn end_all_woken(state: &State) {
+    for armed in state.polls.iter().filter(|armed| armed.is_away()) {
+        armed.end();
+    }
 }
 
 /// Makes a request end that was woken and not looked at yet: the one that was armed last with this user

@@ -13,6 +13,7 @@ mod cancel;
 mod complete;
 mod cq;
 mod ctx;
+mod departed;
 mod device;
 mod drain;
 mod enter;

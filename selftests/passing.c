@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Ring descriptors that travel over UNIX sockets. The core refuses that for its own rings. */
 #include "stress.h"
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include "kselftest_harness.h"
@@ -168,6 +169,56 @@ TEST_F(passing, in_a_cycle_of_sockets)
 	EXPECT_TRUE(falls_to(module_refs, self->refs));
 	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, self->pair));
 	ASSERT_EQ(0, ring_init(&self->r, variant->backend, 8, variant->flags));
+}
+
+/* A process that leaves a ring on its way in a socket which the ring polls, and nothing else. */
+static int leave(enum backend backend, unsigned int flags, unsigned int events, bool again)
+{
+	struct io_uring_sqe *sqe;
+	struct ring r;
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) ||
+	    ring_init(&r, backend, 8, flags))
+		return 100;
+	sqe = ring_sqe(&r);
+	if (!sqe)
+		return 101;
+	sqe->opcode = IORING_OP_POLL_ADD;
+	sqe->fd = pair[1];
+	sqe->poll32_events = events;
+	sqe->len = again ? IORING_POLL_ADD_MULTI : 0;
+	if (ring_submit(&r, 0) != 1)
+		return 102;
+	/* The thread that submits takes its time. */
+	while (ring_is_polled(&r) && __atomic_load_n(r.sq_head, __ATOMIC_ACQUIRE) != *r.sq_tail)
+		usleep(1000);
+	if (send_fds(pair[0], &r.fd, 1, "x", 1) != 1)
+		return 103;
+	return 0;
+}
+
+/* Such a circle has no end but that of the request, which comes with that of the process. */
+TEST_F(passing, polls_what_it_is_in)
+{
+	static const unsigned int events[] = { POLLPRI, POLLIN };
+	unsigned int i;
+	int status;
+
+	if (variant->backend == NATIVE)
+		SKIP(return, "rings do not travel");
+	for (i = 0; i < 4; i++) {
+		long refs = module_refs();
+		pid_t child = fork();
+
+		ASSERT_LE(0, child);
+		if (!child)
+			_exit(leave(variant->backend, variant->flags, events[i & 1], i & 2));
+		ASSERT_EQ(child, waitpid(child, &status, 0));
+		ASSERT_TRUE(WIFEXITED(status));
+		ASSERT_EQ(0, WEXITSTATUS(status));
+		EXPECT_TRUE(falls_to(module_refs, refs)) TH_LOG("%u", i);
+	}
 }
 
 TEST_HARNESS_MAIN

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Learning that a thread is gone.
+//! Learning that a thread, or a process, is gone.
 //!
 //! The kernel has no hook for modules in its exit path, but it wakes those who poll a pidfd: an
 //! entry in that queue of the thread's `struct pid` is woken when the thread exits.
@@ -53,7 +53,19 @@ impl<T: OnExit> ExitWatch<T> {
     /// Watches the current thread. `ENOMEM`.
     pub(crate) fn current(listener: Arc<T>) -> Result<Pin<KBox<Self>>> {
         // SAFETY: No requirements; returns a counted reference.
-        let pid = NonNull::new(unsafe { ffi::uring_current_pid() }).ok_or(ESRCH)?;
+        Self::new(unsafe { ffi::uring_current_pid() }, listener)
+    }
+
+    /// Watches the current process: its first thread, after whose end others may go on, and its last.
+    /// `ENOMEM`.
+    pub(crate) fn process(listener: Arc<T>) -> Result<Pin<KBox<Self>>> {
+        // SAFETY: No requirements; returns a counted reference.
+        Self::new(unsafe { ffi::uring_current_tgid() }, listener)
+    }
+
+    /// Takes over a counted reference.
+    fn new(pid: *mut bindings::pid, listener: Arc<T>) -> Result<Pin<KBox<Self>>> {
+        let pid = NonNull::new(pid).ok_or(ESRCH)?;
         let watch = KBox::pin_init(
             pin_init!(Self {
                 entry: Opaque::new(bindings::wait_queue_entry {
@@ -81,6 +93,18 @@ impl<T: OnExit> ExitWatch<T> {
                 Err(err)
             }
         }
+    }
+
+    /// Whether no thread is left of the process that is watched.
+    pub(crate) fn process_gone(&self) -> bool {
+        // SAFETY: The pid is ours by the invariants.
+        unsafe { ffi::uring_process_gone(self.pid.as_ptr()) }
+    }
+
+    /// Whether the current process is the one that is watched.
+    pub(crate) fn is_current_process(&self) -> bool {
+        // SAFETY: The pid is ours by the invariants; it is only compared.
+        unsafe { ffi::uring_is_current_tgid(self.pid.as_ptr()) }
     }
 
     /// Whether the thread is gone.

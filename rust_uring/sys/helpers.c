@@ -298,6 +298,29 @@ bool uring_is_current_pid(const struct pid *pid)
 	return task_pid(current) == pid;
 }
 
+struct pid *uring_current_tgid(void)
+{
+	return get_pid(task_tgid(current));
+}
+
+bool uring_is_current_tgid(const struct pid *pid)
+{
+	return task_tgid(current) == pid;
+}
+
+/* Whether no thread of this process is left. */
+bool uring_process_gone(struct pid *pid)
+{
+	struct task_struct *leader;
+	bool gone;
+
+	rcu_read_lock();
+	leader = pid_task(pid, PIDTYPE_TGID);
+	gone = !leader || (READ_ONCE(leader->exit_state) && thread_group_empty(leader));
+	rcu_read_unlock();
+	return gone;
+}
+
 unsigned long uring_get_unmapped_area(unsigned long len, unsigned long flags)
 {
 	return mm_get_unmapped_area(NULL, 0, len, 0, flags | MAP_SHARED);

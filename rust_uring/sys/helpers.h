@@ -100,6 +100,9 @@ bool uring_wq_has_sleeper(struct wait_queue_head *wq);
 struct wait_queue_head *uring_exit_queue(struct pid *pid);
 struct pid *uring_current_pid(void);
 bool uring_is_current_pid(const struct pid *pid);
+struct pid *uring_current_tgid(void);
+bool uring_is_current_tgid(const struct pid *pid);
+bool uring_process_gone(struct pid *pid);
 
 /* Files */
 unsigned long uring_get_unmapped_area(unsigned long len, unsigned long flags);

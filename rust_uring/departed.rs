@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What becomes of requests that wait for a UNIX socket when their processes are gone.
+//!
+//! A ring's descriptor can be on its way in such a socket. A request of that ring which polls that very
+//! socket keeps it, and with it the ring, and so itself: when the processes are gone nobody can end it any
+//! more, and the kernel's collector of such circles does not know of requests. So a ring watches the
+//! processes that wait for a UNIX socket through it. When the last of them is gone these requests end with
+//! `ECANCELED`. (Natively requests end with their process, whatever they wait for; and rings do not travel.)
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    complete,
+    ctx::{
+        Ctx,
+        RingCtx,
+        State, //
+    },
+    globals::Globals,
+    poll,
+    request::Request,
+    sys::{
+        exit_watch::{
+            ExitWatch,
+            OnExit, //
+        },
+        file,
+        percpu_ref::Weak,
+        task, //
+    }, //
+};
+use kernel::{
+    impl_has_work,
+    new_work,
+    prelude::*,
+    sync::Arc,
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
+    workqueue::{
+        Work,
+        WorkItem, //
+    }, //
+};
+
+/// Looks at a ring when a process is gone.
+#[pin_data]
+pub(crate) struct Departure {
+    ring: Arc<Weak<RingCtx>>,
+    globals: Arc<Globals>,
+    #[pin]
+    work: Work<Departure>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Departure { self.work }
+}
+
+impl OnExit for Departure {
+    fn thread_exited(this: &Arc<Self>) {
+        // If it is queued already it has yet to look.
+        let _ = this.globals.queue.enqueue(this.clone());
+    }
+}
+
+impl WorkItem for Departure {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        if let Some(ctx) = this.ring.get() {
+            while !look(&ctx, &mut ctx.state.lock()) {
+                // A wakeup that is under way has a request.
+                fsleep(Delta::from_millis(1));
+            }
+        }
+    }
+}
+
+/// The processes that wait for a UNIX socket through a ring.
+pub(crate) struct Waiting(KVec<Pin<KBox<ExitWatch<Departure>>>>);
+
+impl Waiting {
+    /// None.
+    pub(crate) const fn new() -> Self {
+        Self(KVec::new())
+    }
+}
+
+/// Whether the request is one that a process has to be watched for.
+fn concerns(req: &Request) -> bool {
+    req.file.get().is_some_and(file::is_unix_socket)
+}
+
+/// A request is about to wait for its file. `ENOMEM`. Context: may sleep.
+pub(crate) fn watch(state: &mut State, req: &Request) -> Result {
+    // A kernel thread does it for a process that was there before.
+    if !concerns(req) || task::is_kernel_thread() {
+        return Ok(());
+    }
+    let watches = &mut state.waiting.0;
+    if watches.iter().any(|watch| watch.is_current_process()) {
+        return Ok(());
+    }
+    let departure = Arc::pin_init(
+        pin_init!(Departure {
+            ring: req.ctx.pollers.ring().clone(),
+            globals: req.ctx.globals.clone(),
+            work <- new_work!("Departure::work"),
+        }),
+        GFP_KERNEL_ACCOUNT,
+    )?;
+    watches.reserve(1, GFP_KERNEL_ACCOUNT)?;
+    let watch = ExitWatch::process(departure)?;
+    // There is room by the reservation above.
+    let _ = watches.push_within_capacity(watch);
+    Ok(())
+}
+
+/// Forgets processes that are gone; with the last one its requests end, and those of others that are on
+/// their way already. False if it has to be done again.
+fn look(ctx: &Ctx, state: &mut State) -> bool {
+    let watches = &mut state.waiting.0;
+    let some = !watches.is_empty();
+    watches.retain(|watch| !watch.process_gone());
+    if !some || !watches.is_empty() || ctx.is_dying() {
+        return true;
+    }
+    while let Some(req) = poll::take_one(state, None, concerns) {
+        complete::cancelled(ctx, state, req);
+    }
+    poll::end_all_woken(state);
+    if ctx.defers() {
+        // Its submitter is gone, so nobody else does it.
+        complete::run_for_the_dead(ctx, state);
+    }
+    complete::settle(ctx, state);
+    !ctx.defers() || !poll::any_woken(state)
+}
