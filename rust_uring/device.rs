@@ -231,7 +231,8 @@ impl RingFile for Ring {
 
     #[inline]
     fn advise(&self, offset: i64, len: i64, advice: i32) -> Option<Result<i32>> {
-        if advice != ioctl::ADVICE_ENTER {
+        // That could also come from a request: then it is advice that nobody knows.
+        if advice != ioctl::ADVICE_ENTER || !task::is_user_thread() {
             return None;
         }
         if len != 0 {

@@ -260,6 +260,28 @@ TEST_F(sync, fadvise)
 }
 
 /* All of them take registered files. */
+/* On a ring, advice that enters it is for the system call alone: a worker has no SQEs to submit. */
+TEST_F(sync, fadvise_on_a_ring)
+{
+	struct io *io = &self->io;
+	struct io_uring_cqe cqe;
+	unsigned int tail;
+	char c;
+
+	SKIP_POLLED(&io->r, "it takes all there is");
+	prep(io, IORING_OP_FADVISE, io->r.fd, NULL, 0, RUST_URING_PACK(1, 0, 0))->fadvise_advice =
+		RUST_URING_ADVICE_ENTER;
+	prep(io, IORING_OP_READ, self->ro, &c, 1, 0);
+	tail = ring_flush(&io->r);
+	ASSERT_EQ(2, tail);
+	ASSERT_EQ(1, ring_enter(&io->r, 1, 1, IORING_ENTER_GETEVENTS));
+	EXPECT_EQ(1, *io->r.sq_head);
+	ASSERT_TRUE(ring_cqe(&io->r, &cqe));
+	EXPECT_EQ(-EINVAL, cqe.res);
+	ASSERT_EQ(1, ring_enter(&io->r, 1, 1, IORING_ENTER_GETEVENTS));
+	EXPECT_EQ(1, wait_result(io));
+}
+
 TEST_F(sync, registered_files)
 {
 	static const int ops[] = {

@@ -214,6 +214,7 @@ bool uring_file_has_iter(struct file *file, bool write);
 bool uring_borrow_mm(struct mm_struct *mm, struct mem_cgroup **memcg);
 void uring_return_mm(struct mm_struct *mm, struct mem_cgroup *memcg);
 bool uring_is_kthread(void);
+bool uring_is_user_thread(void);
 
 /* Credentials of others */
 const struct cred *uring_override_creds(const struct cred *cred);

@@ -109,3 +109,9 @@ bool uring_is_kthread(void)
 {
 	return current->flags & PF_KTHREAD;
 }
+
+/* Whether the current task has a user side: what it does was asked for by a system call. */
+bool uring_is_user_thread(void)
+{
+	return !(current->flags & (PF_KTHREAD | PF_USER_WORKER));
+}

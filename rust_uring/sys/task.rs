@@ -97,6 +97,14 @@ pub(crate) fn is_kernel_thread() -> bool {
     unsafe { ffi::uring_is_kthread() }
 }
 
+/// Whether the current task is in a system call of its own: it is no thread that only runs kernel code,
+/// be it of a process.
+#[inline]
+pub(crate) fn is_user_thread() -> bool {
+    // SAFETY: No requirements.
+    unsafe { ffi::uring_is_user_thread() }
+}
+
 /// While it lives, the current kernel thread has the memory of a process, and what it allocates is
 /// charged to that.
 ///
