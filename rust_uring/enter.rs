@@ -220,6 +220,14 @@ fn wait_for_events(ctx: &Ctx, call: &Call, submitted: u32, resumed: Option<Resta
             ctx.clear_check(&mut state, CHECK_LOST);
             result
         }
+        // Nothing tells this call from the next one then, should it not come back: it is interrupted.
+        Err(err)
+            if err == ERESTARTNOINTR
+                && call.to_submit != 0
+                && ctx.flags.contains(SetupFlag::SqRewind) =>
+        {
+            Err(EINTR)
+        }
         Err(err) if err == ERESTARTNOINTR => {
             let mut state = ctx.state.lock();
             let restart = Restart {

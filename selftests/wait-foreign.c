@@ -379,6 +379,43 @@ TEST_F(foreign, handler_jumps_out)
 	EXPECT_EQ(1002, sum + cqe.user_data);
 }
 
+/* The same where each submission begins with the first entry: it looks like the one before. */
+TEST_F(foreign, handler_jumps_out_of_the_first_entry)
+{
+	uint64_t mask = 1ull << (SIGUSR1 - 1);
+	struct io_uring_cqe cqe;
+	uint64_t sum;
+
+	SKIP_POLLED(&self->r, "it is the call that submits");
+	ring_exit(&self->r);
+	ASSERT_EQ(0, ring_init(&self->r, variant->backend, 8, variant->flags |
+			       IORING_SETUP_NO_SQARRAY | IORING_SETUP_SQ_REWIND));
+	signal(SIGUSR1, on_signal_jump);
+	self->f.signal = SIGUSR1;
+	self->f.rounds = 1;
+	self->f.messages = 1;
+	self->r.sqes[0] = (struct io_uring_sqe) {
+		.opcode = IORING_OP_NOP, .user_data = 1, .flags = IOSQE_CQE_SKIP_SUCCESS,
+	};
+	foreign_start(&self->f);
+	if (!sigsetjmp(jump, 1)) {
+		uring_enter_arg(variant->backend, self->r.fd, 1, 1, IORING_ENTER_GETEVENTS, &mask,
+				8);
+		ASSERT_TRUE(false);
+	}
+	EXPECT_EQ(1, handled);
+	ASSERT_EQ(0, pthread_join(self->f.thread, NULL));
+	self->r.sqes[0] = (struct io_uring_sqe) { .opcode = IORING_OP_NOP, .user_data = 2 };
+	EXPECT_EQ(1, uring_enter_arg(variant->backend, self->r.fd, 1, 1, IORING_ENTER_GETEVENTS,
+				     &mask, 8));
+	/* This one and the message, in either order. */
+	ASSERT_EQ(0, ring_enter(&self->r, 0, 2, IORING_ENTER_GETEVENTS));
+	ASSERT_TRUE(ring_cqe(&self->r, &cqe));
+	sum = cqe.user_data;
+	ASSERT_TRUE(ring_cqe(&self->r, &cqe));
+	EXPECT_EQ(1002, sum + cqe.user_data);
+}
+
 /* By registered index: on the device that is a call on another file. */
 TEST_F(foreign, registered_ring)
 {
