@@ -69,6 +69,7 @@ struct worker {
 	bool direct;		/* the page cache is bypassed */
 	struct transfer all[DEPTH];
 	unsigned int nr;
+	unsigned long *done;	/* transfers that were looked at, of this process */
 };
 
 static bool is_free(struct worker *w, unsigned int pos, unsigned int len)
@@ -151,6 +152,7 @@ static bool batch(struct worker *w)
 			printf("# wrong data in %u bytes at %u\n", t->len, t->pos);
 			return false;
 		}
+		++*w->done;
 	}
 	return true;
 }
@@ -159,7 +161,8 @@ static bool batch(struct worker *w)
 enum way { BUFFERED, AROUND, IN_TURN };
 
 static void run_process(enum backend backend, unsigned int flags, enum way way, const int *fds,
-			char *model, unsigned int nr, uint64_t seed, uint64_t end)
+			char *model, unsigned long *done, unsigned int nr, uint64_t seed,
+			uint64_t end)
 {
 	static struct worker w;
 	struct iovec iov;
@@ -167,7 +170,7 @@ static void run_process(enum backend backend, unsigned int flags, enum way way, 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	w = (struct worker) {
 		.fds = fds, .model = model + nr * PART, .base = nr * PART,
-		.buffers = pages(DEPTH * BUFFER),
+		.buffers = pages(DEPTH * BUFFER), .done = &done[nr],
 	};
 	iov = (struct iovec) { w.buffers, DEPTH * BUFFER };
 	dice_init(&w.d, seed + nr);
@@ -189,21 +192,29 @@ static void hold(struct __test_metadata *_metadata, int buffered, int direct, ch
 	uint64_t seed = stress_seed(42), end = stress_end(2);
 	int fds[2] = { buffered, direct }, nr = way == IN_TURN ? 1 : PROCESSES, i, status;
 	char *is = pages(PROCESSES * PART);
+	unsigned long *done, all = 0;
 	pid_t pids[PROCESSES];
 
 	TH_LOG("seed %llu", (unsigned long long)seed);
+	done = mmap(NULL, PROCESSES * sizeof(*done), PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, done);
 	for (i = 0; i < nr; i++) {
 		pids[i] = fork();
 		if (!pids[i])
-			run_process(backend, flags, way, fds, model, i, seed, end);
+			run_process(backend, flags, way, fds, model, done, i, seed, end);
 	}
 	for (i = 0; i < nr; i++) {
 		ASSERT_EQ(pids[i], waitpid(pids[i], &status, 0));
 		EXPECT_EQ(0, status);
+		EXPECT_NE(0, done[i]);
+		all += done[i];
 	}
+	TH_LOG("%lu transfers", all);
 	ASSERT_EQ(PROCESSES * PART, pread(buffered, is, PROCESSES * PART, 0));
 	EXPECT_EQ(0, memcmp(is, model, PROCESSES * PART));
 	munmap(is, PROCESSES * PART);
+	munmap(done, PROCESSES * sizeof(*done));
 }
 
 #define HOLD(way)	hold(_metadata, self->buffered, self->direct, self->model,	\
