@@ -172,21 +172,29 @@ fn release(ctx: &Ctx, state: &mut State, req: &mut Request) {
     if req.armed.is_some() {
         poll::forget(state, req);
     }
-    match core::mem::replace(&mut req.op, Op::Idle) {
-        Op::Timeout(timeout) | Op::LinkTimeout(timeout) => state.timers.put_free(timeout.armed),
-        _ => {}
+    match &req.op {
+        Op::Timeout(_) | Op::LinkTimeout(_) => give_back_timer(state, req),
+        _ => req.op = Op::Idle,
     }
     match core::mem::replace(&mut req.file, ReqFile::None) {
-        ReqFile::None => {}
-        ReqFile::Normal(file) => drop(file),
         ReqFile::Fixed(node) => drop(rsrc::put(ctx, state, node)),
-        ReqFile::Ring(pollers) => drop(pollers),
+        other => drop(other),
     }
     if let Some(node) = req.buffer.take() {
         buffers::put(ctx, state, node);
     }
     req.creds = None;
     req.pool = 0;
+}
+
+/// A timeout is done: what it waited with is kept for the next one.
+#[inline(never)]
+fn give_back_timer(state: &mut State, req: &mut Request) {
+    if let Op::Timeout(timeout) | Op::LinkTimeout(timeout) =
+        core::mem::replace(&mut req.op, Op::Idle)
+    {
+        state.timers.put_free(timeout.armed);
+    }
 }
 
 /// The end of a batch: does what it has left, until nothing is left, and publishes.

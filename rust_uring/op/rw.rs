@@ -147,7 +147,9 @@ pub(crate) fn prep(sqe: &Sqe) -> Result<Rw> {
         }
         _ => {
             len = len.min(MAX_RW_COUNT);
-            let _ = Iter::user(write, sqe.addr, len)?;
+            if !uaccess::is_user(sqe.addr, len) {
+                return Err(EFAULT);
+            }
             Memory::User
         }
     };
@@ -389,6 +391,7 @@ impl Transfer for Request {
 }
 
 /// Marks a request as done with this result.
+#[inline(always)]
 fn over(mut req: ReqBox, res: isize) -> Run {
     if let Op::Rw(rw) = &req.op {
         let (total, short) = (rw.total(res), rw.is_short(res));
@@ -398,7 +401,14 @@ fn over(mut req: ReqBox, res: isize) -> Run {
     Run::Done(req)
 }
 
+/// Marks a request as done that the file was not asked to do.
+#[cold]
+fn refused(req: ReqBox, err: Error) -> Run {
+    over(req, err.to_errno() as isize)
+}
+
 /// What a try without blocking would have to know.
+#[inline]
 fn would_block(file: &File, write: bool, direct: bool) -> bool {
     if !(file::supports_nowait(file) || file::can_poll(file) && file::is_ready(file, write)) {
         return true;
@@ -455,12 +465,12 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
     let polls = req.ctx.polls();
     let r = &mut **req;
     let (Some(file), Op::Rw(rw)) = (r.file.get(), &mut r.op) else {
-        return over(req, EBADF.to_errno() as isize);
+        return refused(req, EBADF);
     };
     let write = rw.write;
     // A registered buffer is looked at before what the file allows.
     if let Err(err) = rw.gather(buffer) {
-        return over(req, err.to_errno() as isize);
+        return refused(req, err);
     }
     let left = rw.left();
     let at = rw.addr.wrapping_add(u64::from(rw.done));
@@ -479,7 +489,7 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
     };
     let mut iter = match iter {
         Ok(iter) => iter,
-        Err(err) => return over(req, err.to_errno() as isize),
+        Err(err) => return refused(req, err),
     };
     let mode_ok = if write {
         file::is_writable(file)
@@ -487,7 +497,7 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
         file::is_readable(file)
     };
     if !mode_ok {
-        return over(req, EBADF.to_errno() as isize);
+        return refused(req, EBADF);
     }
     let mut pos = rw.pos;
     let mut has_pos = true;
@@ -519,11 +529,11 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
         prepared = check_pi(file);
     }
     if let Err(err) = prepared {
-        return over(req, err.to_errno() as isize);
+        return refused(req, err);
     }
     if nonblock && would_block(file, write, r.iocb.is_direct()) {
         if r.nowait {
-            return over(req, EAGAIN.to_errno() as isize);
+            return refused(req, EAGAIN);
         }
         return Run::Block(req);
     }
@@ -551,7 +561,7 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
     }
     let nowait = r.nowait;
     let (Some(file), Op::Rw(rw)) = (r.file.get(), &mut r.op) else {
-        return over(req, EBADF.to_errno() as isize);
+        return refused(req, EBADF);
     };
     let again = EAGAIN.to_errno() as isize;
     // Some filesystems say that they cannot where they mean that they would have to block.
@@ -614,7 +624,7 @@ pub(crate) fn run_in_worker(mut req: ReqBox, buffer: Option<&PinnedBuffer>) -> R
         match file::wait_ready(file, rw.write) {
             Ok(()) => {}
             Err(err) if err == EINTR => return Run::Block(req),
-            Err(err) => return over(req, err.to_errno() as isize),
+            Err(err) => return refused(req, err),
         }
     }
     run(req, buffer, Wait::Here)

@@ -27,17 +27,29 @@ pub(crate) fn nofile_limit() -> usize {
     unsafe { ffi::uring_nofile_limit() }
 }
 
+#[inline]
 fn mode(file: &File) -> u32 {
     // SAFETY: The file is open; the mode does not change.
     unsafe { (*file.as_ptr()).f_mode }
 }
 
+/// What kind of file it is (`S_IF*`).
+#[inline]
+fn kind(file: &File) -> u32 {
+    // SAFETY: The file is open, so it has its inode, whose kind does not change. The other bits may, so it
+    // is read once.
+    let mode = unsafe { (&raw const (*(*file.as_ptr()).f_inode).i_mode).read_volatile() };
+    u32::from(mode) & bindings::S_IFMT
+}
+
 /// Whether it was opened for reading.
+#[inline]
 pub(crate) fn is_readable(file: &File) -> bool {
     mode(file) & ffi::URING_FMODE_READ != 0
 }
 
 /// Whether it was opened for writing.
+#[inline]
 pub(crate) fn is_writable(file: &File) -> bool {
     mode(file) & ffi::URING_FMODE_WRITE != 0
 }
@@ -58,21 +70,21 @@ pub(crate) fn show_path(m: &SeqFile, file: &File) {
 }
 
 /// Whether it is a regular file.
+#[inline]
 pub(crate) fn is_reg(file: &File) -> bool {
-    // SAFETY: The file is open.
-    unsafe { ffi::uring_file_is_reg(file.as_ptr()) }
+    kind(file) == bindings::S_IFREG
 }
 
 /// Whether it is a block device.
+#[inline]
 pub(crate) fn is_blk(file: &File) -> bool {
-    // SAFETY: The file is open.
-    unsafe { ffi::uring_file_is_blk(file.as_ptr()) }
+    kind(file) == bindings::S_IFBLK
 }
 
 /// Whether it has no position.
+#[inline]
 pub(crate) fn is_stream(file: &File) -> bool {
-    // SAFETY: The file is open.
-    unsafe { ffi::uring_file_is_stream(file.as_ptr()) }
+    mode(file) & ffi::URING_FMODE_STREAM != 0
 }
 
 /// Whether it can say when it is ready.
@@ -145,19 +157,21 @@ pub(crate) fn put(file: ARef<File>) {
 }
 
 /// Whether the page cache is bypassed (`O_DIRECT`).
+#[inline]
 pub(crate) fn is_direct(file: &File) -> bool {
     file.flags() & kernel::fs::file::flags::O_DIRECT != 0
 }
 
 /// Whether it was opened or set not to block (`O_NONBLOCK`).
+#[inline]
 pub(crate) fn is_nonblocking(file: &File) -> bool {
     file.flags() & kernel::fs::file::flags::O_NONBLOCK != 0
 }
 
 /// Whether it can be told not to block.
+#[inline]
 pub(crate) fn supports_nowait(file: &File) -> bool {
-    // SAFETY: The file is open.
-    unsafe { ffi::uring_file_nowait(file.as_ptr()) }
+    is_nonblocking(file) || mode(file) & ffi::URING_FMODE_NOWAIT != 0
 }
 
 /// Whether it can take buffered writes without blocking.
@@ -179,12 +193,14 @@ pub(crate) fn inode_key(file: &File) -> usize {
 }
 
 /// Its own position. Not locked, as natively.
+#[inline]
 pub(crate) fn pos(file: &File) -> i64 {
     // SAFETY: The file is open; read once, whoever changes it.
     unsafe { (&raw const (*file.as_ptr()).f_pos).read_volatile() }
 }
 
 /// Sets its own position. Not locked, as natively.
+#[inline]
 pub(crate) fn set_pos(file: &File, pos: i64) {
     // SAFETY: As for `pos`.
     unsafe { (&raw mut (*file.as_ptr()).f_pos).write_volatile(pos) }

@@ -406,11 +406,6 @@ bool uring_eventfd_signal_allowed(void)
 	return eventfd_signal_allowed();
 }
 
-bool uring_file_nowait(struct file *file)
-{
-	return (file->f_flags & O_NONBLOCK) || (file->f_mode & FMODE_NOWAIT);
-}
-
 bool uring_file_can_poll(struct file *file)
 {
 	return file_can_poll(file);
@@ -453,21 +448,6 @@ int uring_file_wait_ready(struct file *file, unsigned int mask)
 	}
 	poll_freewait(&table);
 	return ret;
-}
-
-bool uring_file_is_reg(struct file *file)
-{
-	return S_ISREG(file_inode(file)->i_mode);
-}
-
-bool uring_file_is_blk(struct file *file)
-{
-	return S_ISBLK(file_inode(file)->i_mode);
-}
-
-bool uring_file_is_stream(struct file *file)
-{
-	return file->f_mode & FMODE_STREAM;
 }
 
 bool uring_file_async_write(struct file *file)
@@ -540,19 +520,6 @@ int uring_kiocb_init(struct kiocb *kiocb, struct file *file, s64 pos, u16 ioprio
 	kiocb->ki_write_stream = stream;
 	kiocb->ki_flags = file->f_iocb_flags;
 	return kiocb_set_rw_flags(kiocb, (__force rwf_t)rwf, write ? WRITE : READ);
-}
-
-bool uring_kiocb_flag(struct kiocb *kiocb, int flag)
-{
-	return kiocb->ki_flags & flag;
-}
-
-void uring_kiocb_set_nowait(struct kiocb *kiocb, bool on)
-{
-	if (on)
-		kiocb->ki_flags |= IOCB_NOWAIT;
-	else
-		kiocb->ki_flags &= ~IOCB_NOWAIT;
 }
 
 /* Asks for a completion that is polled for; false if the file cannot do it. */

@@ -129,13 +129,9 @@ bool uring_file_is_native_ring(struct file *file);
 bool uring_file_is_unix_socket(struct file *file);
 unsigned long uring_nofile_limit(void);
 
-bool uring_file_nowait(struct file *file);
 bool uring_file_can_poll(struct file *file);
 bool uring_file_polls(struct file *file, unsigned int mask);
 int uring_file_wait_ready(struct file *file, unsigned int mask);
-bool uring_file_is_reg(struct file *file);
-bool uring_file_is_blk(struct file *file);
-bool uring_file_is_stream(struct file *file);
 bool uring_file_async_write(struct file *file);
 bool uring_file_parallel_dio(struct file *file);
 void uring_fsnotify_access(struct file *file);
@@ -165,8 +161,6 @@ struct uring_page_wait {
 
 int uring_kiocb_init(struct kiocb *kiocb, struct file *file, s64 pos, u16 ioprio, u8 stream,
 		     int rwf, bool write);
-bool uring_kiocb_flag(struct kiocb *kiocb, int flag);
-void uring_kiocb_set_nowait(struct kiocb *kiocb, bool on);
 bool uring_kiocb_start_write(struct kiocb *kiocb);
 void uring_kiocb_end_write(struct kiocb *kiocb);
 bool uring_kiocb_set_polled(struct kiocb *kiocb);
@@ -194,6 +188,8 @@ static const int URING_IOCB_HIPRI = IOCB_HIPRI;
 static const unsigned int URING_FMODE_HAS_METADATA = (__force unsigned int)FMODE_HAS_METADATA;
 static const unsigned int URING_FMODE_READ = (__force unsigned int)FMODE_READ;
 static const unsigned int URING_FMODE_WRITE = (__force unsigned int)FMODE_WRITE;
+static const unsigned int URING_FMODE_STREAM = (__force unsigned int)FMODE_STREAM;
+static const unsigned int URING_FMODE_NOWAIT = (__force unsigned int)FMODE_NOWAIT;
 static const u64 URING_MAX_RW_COUNT = MAX_RW_COUNT;
 
 /* Polling files; defined in poll.c */

@@ -151,9 +151,10 @@ impl<T: Transfer> Iocb<T> {
         })
     }
 
+    #[inline]
     fn flag(&self, flag: c_int) -> bool {
         // SAFETY: `prepare` was called.
-        unsafe { ffi::uring_kiocb_flag(self.kiocb.get(), flag) }
+        unsafe { (*self.kiocb.get()).ki_flags & flag != 0 }
     }
 
     /// Whether the page cache is bypassed. After [`Self::prepare`].
@@ -173,8 +174,13 @@ impl<T: Transfer> Iocb<T> {
 
     /// Sets whether blocking is allowed. After [`Self::prepare`].
     pub(crate) fn set_nowait(&mut self, nowait: bool) {
-        // SAFETY: `prepare` was called.
-        unsafe { ffi::uring_kiocb_set_nowait(self.kiocb.get(), nowait) }
+        // SAFETY: `prepare` was called, and the transfer is not under way.
+        let flags = unsafe { &mut (*self.kiocb.get()).ki_flags };
+        if nowait {
+            *flags |= ffi::URING_IOCB_NOWAIT;
+        } else {
+            *flags &= !ffi::URING_IOCB_NOWAIT;
+        }
     }
 
     /// Whether a read that would block for a page of the page cache can be told when that is there.
@@ -348,7 +354,7 @@ pub(crate) fn start<T: Transfer>(
 unsafe extern "C" fn complete_polled<T: Transfer>(kiocb: *mut bindings::kiocb, result: c_long) {
     // SAFETY: The transfer is over; its start is known from the flag.
     unsafe {
-        if ffi::uring_kiocb_flag(kiocb, bindings::IOCB_WRITE as c_int) {
+        if (*kiocb).ki_flags & bindings::IOCB_WRITE as c_int != 0 {
             ffi::uring_kiocb_end_write(kiocb);
         }
     }
@@ -394,7 +400,7 @@ unsafe extern "C" fn unlocked<T: Transfer>(kiocb: *mut bindings::kiocb) {
 unsafe extern "C" fn complete<T: Transfer>(kiocb: *mut bindings::kiocb, result: c_long) {
     // SAFETY: The transfer is over; its start is known from the flag.
     unsafe {
-        if ffi::uring_kiocb_flag(kiocb, bindings::IOCB_WRITE as c_int) {
+        if (*kiocb).ki_flags & bindings::IOCB_WRITE as c_int != 0 {
             ffi::uring_kiocb_end_write(kiocb);
         }
     }
