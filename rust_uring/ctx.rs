@@ -141,6 +141,8 @@ pub(crate) struct State {
     /// What the batch that is under way leaves for its end: requests that completed in the submitter's
     /// own context but not inline, and those that are to be issued now that others are done.
     pub(crate) local: Fifo<Request>,
+    /// Direct I/O was done: batches are collected for the device.
+    pub(crate) plugs: bool,
     /// The chain that is being put together; only during a submission.
     pub(crate) chain: Option<Assembly>,
     /// What waits because of a drain.
@@ -344,6 +346,7 @@ impl RingCtx {
             cq: Cq::new(flags, limits.overflow),
             cache: Cache::new(limits.requests),
             local: Fifo::new(),
+            plugs: false,
             chain: None,
             drain: Drain::new(),
             timers: Timers::new(),

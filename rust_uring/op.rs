@@ -363,6 +363,7 @@ fn issue_rw(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
 #[inline(always)]
 fn transfer(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Run {
     if req.file.get().is_some_and(file::is_direct) {
+        state.plugs = true;
         submit::may_come_back(ctx, state, &mut req);
     }
     let held = req

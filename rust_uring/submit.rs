@@ -35,6 +35,7 @@ use crate::{
     ring::sq_pending,
     sys::{
         cred,
+        plug,
         ring_file,
         task,
         trace, //
@@ -43,14 +44,27 @@ use crate::{
 };
 use kernel::prelude::*;
 
+/// With more SQEs than that, transfers are collected for the device: as natively, for fewer it is not
+/// worth it.
+const PLUG_ABOVE: u32 = 2;
+
 /// Consumes up to `nr` SQEs. Returns how many.
 ///
 /// An SQE that is in error is consumed too: it gets a CQE with the error, and the submission ends
 /// there unless the ring has `SUBMIT_ALL`. `EAGAIN` if there is no memory for a single request.
 ///
 /// Context: may sleep; the current task may submit.
-#[inline(never)]
+#[inline]
 pub(crate) fn submit(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
+    if state.plugs && nr > PLUG_ABOVE {
+        plug::during(nr, || submit_batch(ctx, state, nr))
+    } else {
+        submit_batch(ctx, state, nr)
+    }
+}
+
+#[inline(never)]
+fn submit_batch(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
     let rewind = ctx.flags.contains(SetupFlag::SqRewind);
     let available = if rewind {
         state.rings.sq_entries

@@ -25,6 +25,7 @@ pub(crate) mod nospec;
 pub(crate) mod path;
 pub(crate) mod percpu_ref;
 pub(crate) mod pinned;
+pub(crate) mod plug;
 pub(crate) mod poll;
 pub(crate) mod rcu_cell;
 pub(crate) mod region;

@@ -14,7 +14,6 @@
 #include <linux/time_namespace.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
-#include <linux/blkdev.h>
 #include <linux/fsnotify.h>
 #include <linux/ioprio.h>
 #include "helpers.h"
@@ -699,6 +698,14 @@ void uring_iter_bvec(struct iov_iter *iter, bool write, const struct bio_vec *bv
 {
 	iov_iter_bvec(iter, write ? ITER_SOURCE : ITER_DEST, bvec, nr, len);
 	iter->iov_offset = offset;
+}
+
+/* blk_start_plug_nr_ios(), which is not exported. */
+void uring_plug_start(struct blk_plug *plug, unsigned int nr)
+{
+	blk_start_plug(plug);
+	/* As many as the core takes for what is started together (BLK_MAX_REQUEST_COUNT). */
+	plug->nr_ios = min(nr, 32U);
 }
 
 /* ioprio_check_cap(), which is not exported. */

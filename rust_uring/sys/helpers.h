@@ -8,6 +8,7 @@
 #define _RUST_URING_HELPERS_H
 
 #include <linux/anon_inodes.h>
+#include <linux/blkdev.h>
 #include <linux/cred.h>
 #include <linux/eventfd.h>
 #include <linux/fdtable.h>
@@ -179,6 +180,7 @@ int uring_iter_iovec(struct iov_iter *iter, bool write, const struct iovec *iov,
 bool uring_access_ok(u64 addr, size_t len);
 void uring_iter_bvec(struct iov_iter *iter, bool write, const struct bio_vec *bvec,
 		     unsigned long nr, size_t offset, size_t len);
+void uring_plug_start(struct blk_plug *plug, unsigned int nr);
 int uring_check_ioprio(int ioprio);
 u16 uring_current_ioprio(void);
 
