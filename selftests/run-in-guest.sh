@@ -90,7 +90,7 @@ nothing_left() {
 
 # run_one LABEL LIMIT COMMAND...
 run_one() {
-	local label=$1 limit=$2 file=$OUT/$1.ktap begin=$SECONDS status pid
+	local label=$1 limit=$2 file=$OUT/$1.ktap begin=$SECONDS status pid clock first
 	shift 2
 	mark "$label begins"
 	printf '%-40s ' "$label"
@@ -101,16 +101,19 @@ run_one() {
 	fi
 	setsid "$@" </dev/null >"$file" 2>&1 &
 	pid=$!
-	while kill -0 "$pid" 2>/dev/null && ((SECONDS - begin < limit)); do pause 0.1; done
-	if kill -0 "$pid" 2>/dev/null; then
+	sleep "$limit" &
+	clock=$!
+	{ wait -n -p first "$pid" "$clock"; } 2>/dev/null
+	status=$?
+	if [ "$first" = "$clock" ]; then
 		show_stacks "$pid" >>"$file"
 		kill -KILL -- "-$pid"
 		for _ in {1..50}; do kill -0 "$pid" 2>/dev/null || break; pause 0.1; done
 		kill -0 "$pid" 2>/dev/null || { wait "$pid"; } 2>/dev/null
 		status="timeout after $limit s"
 	else
-		{ wait "$pid"; } 2>/dev/null
-		status=$?
+		kill "$clock"
+		{ wait "$clock"; } 2>/dev/null
 	fi
 	echo "# exit $status" >>"$file"
 	mark "$label ends: $status"
