@@ -456,11 +456,12 @@ TEST_F(pollretry, found_by_another_process)
 		*shared = c;
 		_exit(0);
 	}
-	EXPECT_CQE(1, 1);
-	EXPECT_EQ('p', c);
+	/* It waits for the CQE to be there: that stays until it has seen it. */
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
 	EXPECT_EQ('c', *shared);
+	EXPECT_CQE(1, 1);
+	EXPECT_EQ('p', c);
 }
 
 /* Who asked is gone when it is ready; the ring is not. */
