@@ -213,10 +213,11 @@ static void tell_of_stall(struct ring *r, enum how how, uint64_t gap)
 			line[0] = 0;
 		fclose(f);
 	}
-	printf("# how %d, not looked for %llu ms, SQ %u of %u, CQ %u of %u, flags %x\n# thread: %s\n",
-	       how, (unsigned long long)gap / 1000000, load_acquire(r->sq_head),
+	printf("# how %d, not looked for %llu ms, SQ %u of %u, CQ %u of %u, flags %x\n", how,
+	       (unsigned long long)gap / 1000000, load_acquire(r->sq_head),
 	       load_acquire(r->sq_tail), load_acquire(r->cq_head), load_acquire(r->cq_tail),
-	       load_acquire(r->sq_flags), line);
+	       load_acquire(r->sq_flags));
+	printf("# thread: %s\n", line);
 }
 
 static int await_cqe(struct ring *r, enum how how)

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Workers and the process that they are of: how they come to be, whose descriptors they use, their end. */
+/*
+ * Workers and the process that they are of: how they come to be, whose
+ * descriptors they use, their end.
+ */
 #include "files.h"
 #include <pthread.h>
 #include <sched.h>
@@ -27,7 +30,7 @@ FIXTURE_TEARDOWN(life)
 {
 }
 
-/* A ring whose first request is for a worker that there is not yet. Returns the request's result. */
+/* A ring whose first request is for a worker that there is not yet. Returns the result. */
 static int first_request(enum backend backend, const int *p)
 {
 	struct io_uring_cqe cqe = { .res = -EBADE };
@@ -84,7 +87,7 @@ struct executor {
 static void *execute(void *arg)
 {
 	struct executor *e = arg;
-	char *argv[] = { e->path, NULL };
+	char *argv[2] = { e->path };
 
 	while (!__atomic_load_n(&e->over, __ATOMIC_RELAXED)) {
 		execve(e->path, argv, argv);
