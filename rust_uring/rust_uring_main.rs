@@ -4,6 +4,8 @@
 //!
 //! Start reading at [`device`], which turns file operations into the three calls [`setup`],
 //! [`enter`] and [`register`]. How the whole is laid out is told in `Documentation/design.rst`.
+//!
+//! `#![forbid(unsafe_code)]` is in each file and not here: it would hold for [`sys`] as well.
 
 #![crate_name = "rust_uring"]
 

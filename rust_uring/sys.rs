@@ -4,6 +4,7 @@
 //!
 //! Each file wraps one mechanism of the kernel that the `kernel` crate has no abstraction for, with
 //! an API that cannot be misused. No policy of io_uring lives here.
+//! So `#![forbid(unsafe_code)]`, which every other file has, is not in this one.
 
 pub(crate) mod abi_types;
 pub(crate) mod affinity;

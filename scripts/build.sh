@@ -161,9 +161,22 @@ build_tools() {
 	install "$target"/release/{ruring,libruring_redirect.so,examples/nops,examples/cat} "$BUILD/tools/"
 }
 
+# The tests that come with a crate, as they are: the manifest names them.
+fetch_own_tests() {
+	local own
+	own=$(in_cargo "$TOP/selftests/clients/crates" "$1" cargo metadata --locked --format-version 1 |
+		python3 -c 'import json, os, sys
+for p in json.load(sys.stdin)["packages"]:
+    if p["name"] == "tokio-uring": print(os.path.dirname(p["manifest_path"]))') && [ -d "$own/tests" ] ||
+		die "the crate tokio-uring has no tests" "cargo metadata in selftests/clients/crates should name its folder"
+	mkdir -p "$BUILD/clients/own-tests/tokio-uring"
+	cp -rup "$own"/{src,tests} "$BUILD/clients/own-tests/tokio-uring/"
+}
+
 # Programs on other people's crates, for the redirect.
 build_clients() {
 	local target=$BUILD/clients/target
+	fetch_own_tests "$target"
 	if [ $# -gt 0 ]; then
 		in_cargo "$TOP/selftests/clients/crates" "$target" "$@"
 		return
@@ -171,15 +184,6 @@ build_clients() {
 	in_cargo "$TOP/selftests/clients/crates" "$target" cargo build --locked --release --quiet >&2 ||
 		die "the clients do not build" "the first error above says why; crates come from crates.io, once"
 	install "$target"/release/{io-uring,tokio-uring} "$BUILD/clients/"
-	# The tests that come with a crate, as they are.
-	local own
-	own=$(in_cargo "$TOP/selftests/clients/crates" "$target" cargo metadata --locked --format-version 1 |
-		python3 -c 'import json, os, sys
-for p in json.load(sys.stdin)["packages"]:
-    if p["name"] == "tokio-uring": print(os.path.dirname(p["manifest_path"]))') && [ -d "$own/tests" ] ||
-		die "the crate tokio-uring has no tests" "cargo metadata in selftests/clients/crates should name its folder"
-	mkdir -p "$BUILD/clients/own-tests/tokio-uring"
-	cp -rup "$own"/{src,tests} "$BUILD/clients/own-tests/tokio-uring/"
 	in_cargo "$TOP/selftests/clients/crates" "$target" cargo test --locked --release --no-run --quiet \
 		--message-format=json | python3 -c 'import json, os, shutil, sys
 for line in sys.stdin:
