@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One thread, and what it runs.
+
+#![forbid(unsafe_code)]
+
+use crate::{
+    complete,
+    ctx::RingCtx,
+    iopoll,
+    op::{
+        self,
+        Run, //
+    },
+    request::{
+        After,
+        ReqBox, //
+    },
+    span::Span,
+    sys::{
+        cpu,
+        task,
+        user_worker::{
+            self,
+            Job, //
+        }, //
+    },
+    worker::{
+        cancelled,
+        Class,
+        Pool, //
+    }, //
+};
+use kernel::{
+    new_spinlock,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        SetOnce,
+        SpinLock, //
+    },
+    task::Task, //
+};
+
+/// One thread.
+#[pin_data]
+pub(crate) struct Worker {
+    pool: Arc<Pool>,
+    pub(super) class: Class,
+    /// The thread itself, once it runs.
+    pub(super) task: SetOnce<ARef<Task>>,
+    /// What is being run. The lock is held when the thread is interrupted, so that it is for this
+    /// request and no other.
+    #[pin]
+    pub(super) running: SpinLock<Running>,
+    /// Nothing to do. Written under the queue lock.
+    pub(super) idle: Atomic<bool>,
+    /// It had something to do since idle threads were looked for.
+    pub(super) worked: Atomic<bool>,
+    /// It takes no work any more. Written under the queue lock.
+    pub(super) retired: Atomic<bool>,
+}
+
+/// What a thread runs.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Running {
+    /// The request's ring, as a number; 0 if there is none.
+    pub(super) ring: usize,
+    /// What tells the request from others.
+    pub(super) user_data: u64,
+    pub(super) opcode: u8,
+    pub(super) file: usize,
+    pub(super) span: Option<Span>,
+    /// The request is to end as soon as it can.
+    pub(super) cancelled: bool,
+}
+
+/// A number that tells rings apart while they exist.
+pub(super) fn ring_key(ctx: &RingCtx) -> usize {
+    core::ptr::from_ref(ctx).addr()
+}
+
+impl Worker {
+    /// A thread of `pool` that is yet to begin. `ENOMEM`.
+    pub(super) fn new(pool: &Arc<Pool>, class: Class) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                pool: pool.clone(),
+                class,
+                task: SetOnce::new(),
+                running <- new_spinlock!(Running::default(), "Worker::running"),
+                idle: Atomic::new(false),
+                worked: Atomic::new(true),
+                retired: Atomic::new(false),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    /// Runs a request that [`Pool::next`] gave us.
+    fn run(&self, mut req: ReqBox) {
+        let ctx = req.ctx.clone();
+        self.worked.store(true, Relaxed);
+        let key = req.hash_key();
+        req.from_worker = true;
+        if ctx.is_dying() {
+            self.over();
+            cancelled(req);
+        } else {
+            if ctx.polls() {
+                iopoll::needs_poller(&ctx);
+            }
+            match op::run_blocking(req) {
+                Run::Done(mut req) => {
+                    self.over();
+                    req.after = After::Complete;
+                    complete::push(&ctx, req, false);
+                }
+                // The process is stopped, or the device has no room for a polled request.
+                Run::Block(req) => {
+                    task::cond_resched();
+                    self.pool.requeue(self, req);
+                }
+                Run::Polled(polled) => {
+                    self.over();
+                    iopoll::add_from_worker(&ctx, polled);
+                }
+                Run::Gone => {
+                    self.over();
+                }
+            }
+        }
+        user_worker::forget_interrupt();
+        if let Some(key) = key {
+            self.pool.release(key);
+            // Somebody may have been waiting for this file.
+            self.pool.wake_idle(self.class);
+        }
+    }
+
+    /// The request is over: it cannot be interrupted any more. Returns whether it was.
+    pub(super) fn over(&self) -> bool {
+        core::mem::take(&mut *self.running.lock()).cancelled
+    }
+}
+
+impl Job for Worker {
+    fn work(&self) -> bool {
+        if self.task.as_ref().is_none() {
+            // In this order: see `Pool::set_cpus`.
+            self.task.populate(task::current());
+            user_worker::awake();
+            cpu::unbind();
+            self.pool.bind_current();
+            // Now that it is awake it has to be asked again.
+            return true;
+        }
+        if Pool::spawn_wanted(&self.pool) {
+            return true;
+        }
+        let Some((req, more)) = self.pool.next(self) else {
+            return false;
+        };
+        user_worker::awake();
+        if more {
+            // Who added it may have woken only us.
+            self.pool.wake_idle(self.class);
+        }
+        self.run(req);
+        true
+    }
+
+    fn killed(&self) {
+        self.pool.drop_waiting();
+    }
+}
