@@ -173,7 +173,18 @@ for p in json.load(sys.stdin)["packages"]:
 	cp -rup "$own"/{src,tests} "$BUILD/clients/own-tests/tokio-uring/"
 }
 
-# Programs on other people's crates, for the redirect.
+# A program in Go: by itself, and with the C library.
+build_go() {
+	local root own=$TOP/selftests/clients/go out=$BUILD/clients cgo
+	root=$("$TOP/qemu/go.sh") || exit
+	for cgo in 0 1; do
+		(cd "$own" && logged "$BUILD/go.log" "$TOOLCHAIN" env GOROOT="$root" GOCACHE="$CACHE/go-build" GOPATH="$CACHE/go" \
+			GOFLAGS=-mod=mod GOPROXY=off GOTOOLCHAIN=local GOTELEMETRY=off CGO_ENABLED=$cgo \
+			"$root/bin/go" build -trimpath -o "$out/$([ $cgo = 0 ] && echo go-static || echo go-cgo)" .)
+	done
+}
+
+# Programs on other people's crates, and in other languages, for the redirect.
 build_clients() {
 	local target=$BUILD/clients/target
 	fetch_own_tests "$target"
@@ -184,6 +195,7 @@ build_clients() {
 	in_cargo "$TOP/selftests/clients/crates" "$target" cargo build --locked --release --quiet >&2 ||
 		die "the clients do not build" "the first error above says why; crates come from crates.io, once"
 	install "$target"/release/{io-uring,tokio-uring} "$BUILD/clients/"
+	build_go
 	in_cargo "$TOP/selftests/clients/crates" "$target" cargo test --locked --release --no-run --quiet \
 		--message-format=json | python3 -c 'import json, os, shutil, sys
 for line in sys.stdin:

@@ -4,7 +4,7 @@
 #
 #   redirect.sh dynamic|static	what programs do that could lose the redirect (clients/redirect.c)
 #   redirect.sh tool		ruring itself: what it says, and what it returns
-#   redirect.sh clients		programs on liburing and on the crates io-uring and tokio-uring
+#   redirect.sh clients		programs on liburing, on the crates io-uring and tokio-uring, and in Go
 #   redirect.sh fio [SIZE]	Debian's fio: written here and verified natively, and the other way round
 #
 # RUST_URING_KO is the module.
@@ -124,7 +124,8 @@ liburing() {
 	says "[rust_uring]" run -- "$PROGRAMS/clients/liburing" "$TMP/from" "$TMP/to" && cmp "$TMP/from" "$TMP/to"
 }
 
-crate() { says "[rust_uring]" run -- "$BUILD/clients/$1" "$TMP"; }
+# client NAME: it tells what its ring is.
+client() { says "[rust_uring]" run -- "$BUILD/clients/$1" "$TMP"; }
 
 # The same natively: a program that fails there says nothing about us.
 native() { says "[io_uring]" "$BUILD/clients/$1" "$TMP"; }
@@ -146,7 +147,7 @@ own_tests() {
 
 clients() {
 	local name
-	plan 10
+	plan 14
 	check "liburing" liburing
 	ext4_disk 160
 	for name in buf driver fixed-buf fs-file runtime; do
@@ -155,7 +156,12 @@ clients() {
 	done
 	for name in io-uring tokio-uring; do
 		check "the crate $name, natively" native "$name"
-		check "the crate $name" crate "$name"
+		check "the crate $name" client "$name"
+	done
+	# The one has system calls and threads of its own, the other the C library's.
+	for name in go-static go-cgo; do
+		check "$name, natively" native "$name"
+		check "$name" client "$name"
 	done
 }
 

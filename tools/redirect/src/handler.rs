@@ -22,13 +22,13 @@ use crate::{
     report, //
 };
 use core::sync::atomic::{
-    AtomicBool,
     AtomicU64,
     AtomicUsize,
     Ordering::Relaxed, //
 };
 
 pub(crate) const SIGSYS: usize = 31;
+const SIGURG: usize = 23;
 
 /// SIGSYS in a mask.
 const SIGSYS_BIT: u64 = 1 << (SIGSYS - 1);
@@ -133,12 +133,9 @@ impl Theirs {
     }
 }
 
-/// Whether the handler runs on the alternate stack: programs whose threads have small stacks need that.
-static ON_STACK: AtomicBool = AtomicBool::new(false);
-
-/// Makes our handler that of SIGSYS, and lets SIGSYS through. A negative result is an error.
+/// Makes our handler that of SIGSYS, and lets SIGSYS through. `on_stack`: on the alternate stack, where there is one.
+/// A negative result is an error.
 pub(crate) fn install(on_stack: bool) -> isize {
-    ON_STACK.store(on_stack, Relaxed);
     let action = Action {
         handler: handle as *const () as usize,
         // Nothing is masked: a call that waits can be interrupted, and handlers may make calls themselves.
@@ -269,6 +266,10 @@ fn sigaction(args: &[usize; 6]) -> isize {
             let mut action = (action as *const Action).read_unaligned();
             action.mask &= !SIGSYS_BIT;
             wanted = Some(action);
+        }
+        // That is Go, in a program or in a library: what it runs has stacks without room for a signal's frame.
+        if signal == SIGURG && wanted.is_some_and(|action| action.flags & SA_ONSTACK != 0) {
+            install(true);
         }
         if signal == SIGSYS {
             let before = THEIRS.get();

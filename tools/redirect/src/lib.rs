@@ -39,12 +39,12 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 }
 
 /// Puts handler and filter in place. Without them the program goes on with native io_uring, and is told.
-fn start(on_stack: bool) {
+fn start() {
     let Some(config) = config::get() else {
         return;
     };
     report::init(config);
-    let mut ret = handler::install(on_stack);
+    let mut ret = handler::install(false);
     if ret >= 0 && !handler::is_filtered() {
         ret = filter::install();
     }
@@ -74,8 +74,7 @@ extern "C" fn begin(argc: i32, argv: *const *const u8, envp: *const *const u8) {
         None => false,
     };
     if loaded {
-        // SAFETY: What is behind the environment is the auxiliary vector.
-        start(unsafe { needs_alternate_stack(envp) });
+        start();
     }
 }
 
@@ -83,68 +82,18 @@ extern "C" fn begin(argc: i32, argv: *const *const u8, envp: *const *const u8) {
 #[link_section = ".init_array"]
 static BEGIN: extern "C" fn(i32, *const *const u8, *const *const u8) = begin;
 
-/// Whether the program was made by Go: its threads run on stacks that have no room for a signal's frame.
-///
-/// # Safety
-///
-/// `envp` is NULL, or the environment on the initial stack.
-unsafe fn needs_alternate_stack(envp: *const *const u8) -> bool {
-    const AT_PHDR: usize = 3;
-    const AT_PHNUM: usize = 5;
-    const PT_PHDR: u32 = 6;
-    const PT_NOTE: u32 = 4;
-    if envp.is_null() {
-        return false;
-    }
-    // SAFETY: The kernel has laid it out so.
-    unsafe {
-        let mut at = envp;
-        while !(*at).is_null() {
-            at = at.add(1);
-        }
-        let mut aux = at.add(1).cast::<[usize; 2]>();
-        let (mut phdr, mut nr) = (0, 0);
-        while (*aux)[0] != 0 {
-            match (*aux)[0] {
-                AT_PHDR => phdr = (*aux)[1],
-                AT_PHNUM => nr = (*aux)[1],
-                _ => {}
-            }
-            aux = aux.add(1);
-        }
-        // Words of a program header: type and flags, offset, address, physical address, sizes, alignment.
-        let headers =
-            core::slice::from_raw_parts(phdr as *const [u64; 7], if phdr == 0 { 0 } else { nr });
-        let Some(own) = headers.iter().find(|h| h[0] as u32 == PT_PHDR) else {
-            return false;
-        };
-        let base = phdr.wrapping_sub(own[2] as usize);
-        headers
-            .iter()
-            .filter(|h| h[0] as u32 == PT_NOTE)
-            .any(|note| {
-                let bytes = core::slice::from_raw_parts(
-                    base.wrapping_add(note[2] as usize) as *const u8,
-                    note[5] as usize,
-                );
-                // Length of the name, of the rest, the type, and the name.
-                bytes.get(12..16) == Some(b"Go\0\0")
-            })
-    }
-}
-
 /// Begins in a static program: `ruring` calls it, before the program's first instruction.
 ///
 /// # Safety
 ///
 /// `value` has `len` bytes: that of `RURING`.
 #[no_mangle]
-pub unsafe extern "C" fn ruring_attach(value: *const u8, len: usize, on_stack: usize) -> usize {
+pub unsafe extern "C" fn ruring_attach(value: *const u8, len: usize) -> usize {
     // SAFETY: As promised.
     if !config::load(unsafe { core::slice::from_raw_parts(value, len) }) {
         return 1;
     }
-    start(on_stack != 0);
+    start();
     0
 }
 

@@ -25,18 +25,14 @@ use std::{
 pub enum Kind {
     /// The dynamic linker loads it, and our object with it.
     Dynamic,
-    /// Nobody loads anything into it. Of Go's the threads have small stacks.
-    Static {
-        /// Made by Go.
-        go: bool,
-    },
+    /// Nobody loads anything into it.
+    Static,
     /// Not for x86-64: our object cannot be loaded into it.
     Foreign,
 }
 
 const PT_LOAD: u32 = 1;
 const PT_INTERP: u32 = 3;
-const PT_NOTE: u32 = 4;
 
 /// A program header.
 struct Segment {
@@ -118,11 +114,7 @@ fn kind_of(begin: &[u8]) -> Result<Kind> {
     if segments.iter().any(|s| s.kind == PT_INTERP) {
         return Ok(Kind::Dynamic);
     }
-    let go = segments.iter().filter(|s| s.kind == PT_NOTE).any(|note| {
-        let bytes = begin.get(note.offset..).unwrap_or(&[]);
-        bytes.get(12..16) == Some(b"Go\0\0")
-    });
-    Ok(Kind::Static { go })
+    Ok(Kind::Static)
 }
 
 /// An object as it is to lie in memory, with what its loader has to know.
@@ -275,10 +267,7 @@ mod tests {
         static_program[..6].copy_from_slice(b"\x7fELF\x02\x01");
         static_program[18] = 62;
         static_program[54] = 56;
-        assert_eq!(
-            kind_of(&static_program).unwrap(),
-            Kind::Static { go: false }
-        );
+        assert_eq!(kind_of(&static_program).unwrap(), Kind::Static);
         static_program[18] = 3;
         assert_eq!(kind_of(&static_program).unwrap(), Kind::Foreign);
         assert_eq!(kind_of(b"text").unwrap(), Kind::Foreign);

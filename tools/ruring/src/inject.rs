@@ -7,10 +7,7 @@
 //! its entry and lets go.
 
 use crate::{
-    elf::{
-        self,
-        Kind, //
-    },
+    elf,
     run, //
 };
 use anyhow::{
@@ -69,8 +66,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
 
 /// Becomes this program, with the redirect in it. Returns why that did not happen.
 pub fn exec(path: &std::path::Path, argv: Vec<OsString>, config: &OsString) -> std::io::Error {
-    let go = matches!(elf::kind(path), Ok(Kind::Static { go: true }));
-    if let Err(err) = be_traced(config, go) {
+    if let Err(err) = be_traced(config) {
         eprintln!(
             "ruring: {}: the redirect cannot be put into this static program ({err:#}); it ends with SIGSYS if it \
              uses io_uring",
@@ -81,7 +77,7 @@ pub fn exec(path: &std::path::Path, argv: Vec<OsString>, config: &OsString) -> s
 }
 
 /// Starts the helper, which traces this process when it returns.
-fn be_traced(config: &OsString, go: bool) -> Result<()> {
+fn be_traced(config: &OsString) -> Result<()> {
     let object = run::config_value(config, "preload").context("RURING names no object")?;
     let object = std::fs::read(&object).with_context(|| object.to_string_lossy().into_owned())?;
     // Here rather than in the helper: it has nobody to tell.
@@ -97,7 +93,7 @@ fn be_traced(config: &OsString, go: bool) -> Result<()> {
             0 => {
                 if libc::fork() == 0 {
                     drop(from);
-                    let ok = helper(tracee, &object, config.as_bytes(), go, to).is_ok();
+                    let ok = helper(tracee, &object, config.as_bytes(), to).is_ok();
                     libc::_exit(i32::from(!ok));
                 }
                 libc::_exit(0);
@@ -134,7 +130,7 @@ fn pipe() -> Result<(File, File)> {
 const ENTRY: &str = "ruring_attach";
 
 /// The helper: attaches, waits for execve, injects, lets go.
-fn helper(tracee: libc::pid_t, object: &[u8], config: &[u8], go: bool, mut to: File) -> Result<()> {
+fn helper(tracee: libc::pid_t, object: &[u8], config: &[u8], mut to: File) -> Result<()> {
     let seized = Tracee::seize(tracee);
     let tracee = match seized {
         Ok(tracee) => tracee,
@@ -147,7 +143,7 @@ fn helper(tracee: libc::pid_t, object: &[u8], config: &[u8], go: bool, mut to: F
     if !tracee.wait_for_exec()? {
         return Ok(());
     }
-    tracee.inject(object, config, go)
+    tracee.inject(object, config)
 }
 
 /// A process that is traced.
@@ -246,7 +242,7 @@ impl Tracee {
     }
 
     /// Puts the object in and calls its entry. The program does not notice, whatever happens.
-    fn inject(&self, object: &[u8], config: &[u8], go: bool) -> Result<()> {
+    fn inject(&self, object: &[u8], config: &[u8]) -> Result<()> {
         let memory = File::options()
             .read(true)
             .write(true)
@@ -257,7 +253,7 @@ impl Tracee {
         memory.read_exact_at(&mut code, before.rip)?;
         memory.write_all_at(&SYSCALL_AND_TRAP, before.rip)?;
         let mut later = Vec::new();
-        let result = self.inject_at(&memory, &before, object, config, go, &mut later);
+        let result = self.inject_at(&memory, &before, object, config, &mut later);
         memory.write_all_at(&code, before.rip)?;
         self.set_registers(&before)?;
         // SAFETY: It is our tracee.
@@ -276,7 +272,6 @@ impl Tracee {
         before: &libc::user_regs_struct,
         object: &[u8],
         config: &[u8],
-        go: bool,
         later: &mut Vec<usize>,
     ) -> Result<()> {
         let mut call = |number: libc::c_long, args: [usize; 4]| -> Result<usize> {
@@ -301,7 +296,7 @@ impl Tracee {
             )?;
         }
 
-        // entry(config, length, on_stack), which returns to the trap.
+        // entry(config, length), which returns to the trap.
         let text = (before.rsp - RED_ZONE - config.len() as u64) & !15;
         memory.write_all_at(config, text)?;
         let mut regs = *before;
@@ -309,7 +304,7 @@ impl Tracee {
         memory.write_all_at(&(before.rip + 2).to_le_bytes(), regs.rsp)?;
         regs.rip = image.entry as u64;
         regs.orig_rax = u64::MAX;
-        (regs.rdi, regs.rsi, regs.rdx) = (text, config.len() as u64, u64::from(go));
+        (regs.rdi, regs.rsi) = (text, config.len() as u64);
         let ret = self.run(&regs, later)?;
         ensure!(ret == 0, "the redirect refuses");
         Ok(())

@@ -223,7 +223,7 @@ fn start(path: &Path, argv: Vec<OsString>, config: &OsString) -> Result<ExitCode
     };
     let err = match kind {
         Kind::Dynamic => exec(path, argv, config, true),
-        Kind::Static { .. } => {
+        Kind::Static => {
             // Programs that it executes find the object in the environment.
             inject::exec(path, argv, config)
         }
