@@ -324,7 +324,8 @@ pub(crate) const FEATURES: u32 = c::IORING_FEAT_SINGLE_MMAP
     | c::IORING_FEAT_REG_REG_RING
     | c::IORING_FEAT_LINKED_FILE
     | c::IORING_FEAT_RW_ATTR
-    | c::IORING_FEAT_MIN_TIMEOUT;
+    | c::IORING_FEAT_MIN_TIMEOUT
+    | c::IORING_FEAT_NO_IOWAIT;
 
 /// Largest SQ, in entries.
 pub(crate) const MAX_ENTRIES: u32 = 32768;

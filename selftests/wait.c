@@ -2,6 +2,7 @@
 /* Waiting in ENTER: how many CQEs, how long, and what is wrong with the arguments. */
 #include "uring.h"
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/wait.h>
 #include "kselftest_harness.h"
@@ -120,7 +121,79 @@ TEST_F(wait, unknown_flags)
 	EXPECT_EQ(0, *self->r.sq_head);
 }
 
-/* What is for SQPOLL means nothing in other rings; NO_IOWAIT cannot be seen from outside. */
+/* Tasks that wait for I/O, as the kernel counts them. */
+static long nr_iowait(void)
+{
+	FILE *f = fopen("/proc/stat", "re");
+	char line[4096];
+	long nr = -1;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "procs_blocked %ld", &nr) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return nr;
+}
+
+/* A process that waits for what is to be read in a pipe, by a request. */
+static pid_t wait_for_pipe(struct ring *r, unsigned int ring_flags, int fd, unsigned int flags)
+{
+	enum backend backend = r->backend;
+	struct io_uring_sqe *sqe;
+	struct ring own;
+	pid_t child = fork();
+
+	if (child)
+		return child;
+	if (ring_init(&own, backend, 1, ring_flags))
+		_exit(1);
+	sqe = ring_sqe(&own);
+	sqe->opcode = IORING_OP_POLL_ADD;
+	sqe->fd = fd;
+	sqe->poll32_events = POLLIN;
+	flags |= IORING_ENTER_GETEVENTS;
+	_exit(ring_enter(&own, ring_flush(&own), 1, flags) != 1 || ring_ready(&own) != 1);
+}
+
+/* IORING_FEAT_NO_IOWAIT: who waits for a request waits for I/O, but for those who say otherwise. */
+TEST_F(wait, no_iowait)
+{
+	enum { NR = 4 };
+	uint64_t limit = now_ns(CLOCK_MONOTONIC) + 30000 * MS;
+	unsigned int quiet;
+	pid_t child[NR];
+	int p[2], i, status;
+	bool counted;
+
+	SKIP_POLLED(&self->r, "the request is the thread's");
+	EXPECT_TRUE(self->r.p.features & IORING_FEAT_NO_IOWAIT);
+	for (quiet = 0; quiet < 2; quiet++) {
+		ASSERT_EQ(0, pipe2(p, O_CLOEXEC));
+		for (i = 0; i < NR; i++) {
+			child[i] = wait_for_pipe(&self->r, variant->flags, p[0],
+						 quiet ? IORING_ENTER_NO_IOWAIT : 0);
+			ASSERT_LT(0, child[i]);
+		}
+		for (i = 0; i < NR; i++)
+			wait_asleep(child[i]);
+		/* Others may wait as well, for a moment. */
+		do {
+			usleep(1000);
+			counted = nr_iowait() >= NR;
+		} while (counted == quiet && now_ns(CLOCK_MONOTONIC) < limit);
+		EXPECT_EQ(!quiet, counted);
+		ASSERT_EQ(1, write(p[1], "x", 1));
+		for (i = 0; i < NR; i++) {
+			ASSERT_EQ(child[i], waitpid(child[i], &status, 0));
+			EXPECT_EQ(0, status);
+		}
+		close(p[0]);
+		close(p[1]);
+	}
+}
+
+/* What is for SQPOLL means nothing in other rings. */
 TEST_F(wait, flags_without_effect)
 {
 	unsigned int flags = IORING_ENTER_SQ_WAKEUP | IORING_ENTER_SQ_WAIT | IORING_ENTER_NO_IOWAIT;
