@@ -18,6 +18,7 @@ FIXTURE_SETUP(msg)
 	self->sqe = (struct io_uring_sqe) {
 		.opcode = IORING_OP_MSG_RING,
 		.fd = self->r.fd,
+		.addr = IORING_MSG_DATA,
 		.off = 1234,
 		.len = 55,
 	};

@@ -165,6 +165,8 @@ Other
         for (section, known) in [
             ("Setup flags", names::SETUP),
             ("Features", names::FEATURES),
+            ("Enter flags", names::ENTER),
+            ("SQE flags", names::SQE),
             ("Opcodes", names::OPS),
             ("Register opcodes", names::REGISTER),
         ] {

@@ -161,6 +161,8 @@ pub mod enter {
     pub const SQ_WAIT: u32 = 1 << 2;
     pub const EXT_ARG: u32 = 1 << 3;
     pub const REGISTERED_RING: u32 = 1 << 4;
+    pub const ABS_TIMER: u32 = 1 << 5;
+    pub const EXT_ARG_REG: u32 = 1 << 6;
     pub const NO_IOWAIT: u32 = 1 << 7;
 }
 
@@ -189,6 +191,7 @@ pub mod register {
     pub const PROBE: u32 = 8;
     pub const ENABLE_RINGS: u32 = 12;
     pub const FILES2: u32 = 13;
+    pub const RING_FDS: u32 = 20;
     pub const QUERY: u32 = 35;
 }
 

@@ -24,7 +24,8 @@ use std::{
         OwnedFd,
         RawFd, //
     },
-    path::Path, //
+    path::Path,
+    ptr, //
 };
 
 /// Where the device is.
@@ -132,6 +133,46 @@ impl Backend {
                     flags,
                     argp,
                     argsz,
+                ),
+            }
+        };
+        check(ret)
+    }
+
+    /// `io_uring_enter(2)` on a ring that this thread has registered, by its index, without `argp`.
+    ///
+    /// # Safety
+    ///
+    /// What the SQEs point to is there for as long as their requests take.
+    pub unsafe fn enter_registered(
+        &self,
+        index: u32,
+        to_submit: u32,
+        min_complete: u32,
+        flags: u32,
+    ) -> io::Result<u32> {
+        let arg = EnterArg {
+            fd: index as i32,
+            to_submit,
+            min_complete,
+            flags: flags | abi::enter::REGISTERED_RING,
+            argp: 0,
+            argsz: 0,
+        };
+        // SAFETY: The caller's.
+        let ret: i64 = unsafe {
+            match self {
+                Self::Device(device) => {
+                    libc::ioctl(device.as_raw_fd(), abi::ENTER, &raw const arg).into()
+                }
+                Self::Native => libc::syscall(
+                    libc::SYS_io_uring_enter,
+                    index,
+                    to_submit,
+                    min_complete,
+                    arg.flags,
+                    ptr::null::<c_void>(),
+                    0usize,
                 ),
             }
         };

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which register opcodes there are. Each is called with what it takes, or refuses in its own words: an opcode
-//! that does not exist gives `EINVAL`.
+//! Which register opcodes and which flags of enter there are. Each is called with what it takes, or refuses in its
+//! own words: an opcode or a flag that does not exist gives `EINVAL`.
 
 use rust_uring::{
-    abi::setup,
+    abi::{
+        enter,
+        register,
+        setup, //
+    },
     names,
     Backend, //
 };
 use std::{
+    io,
     os::fd::{
         AsFd,
         AsRawFd,
@@ -129,4 +134,41 @@ pub fn has_register(backend: &Backend, opcode: usize) -> bool {
     drop(ring);
     drop(memory);
     !result.is_err_and(|err| err.raw_os_error() == Some(libc::EINVAL))
+}
+
+/// Whether enter can have this flag.
+pub fn has_enter_flag(backend: &Backend, flag: u32) -> io::Result<bool> {
+    /// `sizeof(struct io_uring_getevents_arg)`
+    const ARG: usize = 24;
+    /// `sizeof(struct io_uring_reg_wait)`
+    const REG_WAIT: usize = 64;
+    let (ring, _) = super::ring(backend, 0, |_| {})?;
+    let zeroes = [0u64; 8];
+    let argument: *const std::ffi::c_void = zeroes.as_ptr().cast();
+    // SAFETY: Nothing is submitted; the arguments are zeroes, and the kernel reads no more than their size.
+    let result = unsafe {
+        let with = |flags: u32, arg, size| backend.enter(ring.as_fd(), 0, 0, flags, arg, size);
+        match flag {
+            enter::EXT_ARG => with(enter::GETEVENTS | flag, argument, ARG),
+            enter::ABS_TIMER => with(enter::GETEVENTS | enter::EXT_ARG | flag, argument, ARG),
+            // Nothing is registered to wait with: another error.
+            enter::EXT_ARG_REG => with(
+                enter::GETEVENTS | enter::EXT_ARG | flag,
+                ptr::null(),
+                REG_WAIT,
+            ),
+            enter::REGISTERED_RING => {
+                // struct io_uring_rsrc_update: at any offset, which is told; the ring.
+                let mut update = [0xffff_ffff, ring.as_raw_fd() as u64];
+                let update = update.as_mut_ptr();
+                let on = Some(ring.as_fd());
+                match backend.register(on, register::RING_FDS, update.cast_const().cast(), 1) {
+                    Ok(_) => backend.enter_registered(update.read() as u32, 0, 0, 0),
+                    Err(err) => Err(err),
+                }
+            }
+            _ => with(flag, ptr::null(), 0),
+        }
+    };
+    Ok(!result.is_err_and(|err| err.raw_os_error() == Some(libc::EINVAL)))
 }
