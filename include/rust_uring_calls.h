@@ -25,6 +25,11 @@
 #include <linux/io_uring.h>
 #include <linux/rust_uring.h>
 
+/* What headers may be too old for: that of Linux 6.1 serves. */
+#ifndef IORING_ENTER_NO_IOWAIT
+#define IORING_ENTER_NO_IOWAIT	(1U << 7)
+#endif
+
 /* The device, or -1: ENOENT without the module, EACCES for those who may not use it. */
 static inline int rust_uring_open(void)
 {
@@ -71,6 +76,7 @@ static inline int rust_uring_enter(int dev, int ring, unsigned int to_submit,
 static inline int rust_uring_register(int dev, int ring, unsigned int opcode, const void *p,
 				      unsigned int nr_args)
 {
+	const unsigned int use_registered_ring = 1U << 31;
 	struct rust_uring_register arg = {
 		.fd = ring,
 		.opcode = opcode,
@@ -78,7 +84,7 @@ static inline int rust_uring_register(int dev, int ring, unsigned int opcode, co
 		.nr_args = nr_args,
 	};
 
-	if (ring == -1 || (opcode & IORING_REGISTER_USE_REGISTERED_RING))
+	if (ring == -1 || (opcode & use_registered_ring))
 		return ioctl(dev, RUST_URING_REGISTER, &arg);
 	return ioctl(ring, RUST_URING_REGISTER, &arg);
 }
