@@ -11,6 +11,9 @@ reads them. Every test without subtests counts as one; so does everything that
 kept tests from running: a program that crashed, hung or printed no plan, a
 file that is missing, a guest that failed.
 
+The programs that took longest are named, with the time that the guest's CPUs
+worked meanwhile: what waits most of its time may wait for nothing.
+
 The last line is "N passed, N failed, N skipped".
 """
 
@@ -21,7 +24,9 @@ import sys
 sys.dont_write_bytecode = True
 
 EXIT = re.compile(r"^# exit (.*)$", re.M)  # written by run-in-guest.sh behind the program's output
+TOOK = re.compile(r"^# took (\d+) s, busy (\d+) s$", re.M)  # written there, too
 GOOD_EXITS = ("0", "4")  # pass, skip
+SLOWEST = 10  # so many programs of a guest are named
 
 
 class Summary:
@@ -55,7 +60,7 @@ class Summary:
         name, before = f"{kernel}: {path.stem}", len(self.failed)
         ended = EXIT.findall(text)
         self.exit = ended[-1] if ended else "unknown: the guest ended"
-        lines = EXIT.sub("", text).splitlines()
+        lines = TOOK.sub("", EXIT.sub("", text)).splitlines()
         test = self.parser.parse_run_tests(lines, self.printer)
         if test.status == self.parser.TestStatus.FAILURE_TO_PARSE_TESTS:
             self.fail(name, f"no test results (exit {self.exit})", lines)
@@ -92,6 +97,18 @@ class Summary:
             self.fail(f"{kernel}: the guest", problem)
 
 
+def slowest(folder):
+    """Tells which programs of a guest took longest."""
+    took = []
+    for path in folder.glob("*.ktap"):
+        for seconds, busy in TOOK.findall(path.read_text(errors="replace"))[-1:]:
+            took.append((int(seconds), int(busy), path.stem))
+    if len(took) > SLOWEST:
+        total = sum(seconds for seconds, _, _ in took)
+        named = (f"{name} {seconds} s ({busy} s)" for seconds, busy, name in sorted(took, reverse=True)[:SLOWEST])
+        print(f"    {len(took)} programs took {total} s; the longest (and how long the CPUs worked): {', '.join(named)}")
+
+
 def main():
     source, *folders = map(pathlib.Path, sys.argv[1:])
     sys.path.insert(0, str(source / "tools/testing/kunit"))
@@ -104,6 +121,7 @@ def main():
         summary.folder(folder)
         print(f"{folder.name} kernel: {summary.passed - before[0]} passed,"
               f" {len(summary.failed) - before[1]} failed, {len(summary.skipped) - before[2]} skipped")
+        slowest(folder)
     for name, why in summary.skipped:
         print(f"SKIP {name}: {why}")
     for name, why, log in summary.failed:

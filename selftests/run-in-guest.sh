@@ -68,6 +68,13 @@ save_kunit() {
 	compgen -G "$OUT/kunit-*.ktap" >/dev/null
 }
 
+# Sets BUSY to the hundredths of a second that the CPUs have worked since the guest began.
+busy() {
+	local _ user nice system idle wait irq soft
+	read -r _ user nice system idle wait irq soft _ </proc/stat
+	BUSY=$((user + nice + system + irq + soft))
+}
+
 # What hangs is asked where it hangs.
 show_stacks() {
 	local pid
@@ -90,7 +97,7 @@ nothing_left() {
 
 # run_one LABEL LIMIT COMMAND...
 run_one() {
-	local label=$1 limit=$2 file=$OUT/$1.ktap begin=$SECONDS status pid clock first
+	local label=$1 limit=$2 file=$OUT/$1.ktap begin=$SECONDS status pid clock first before
 	shift 2
 	mark "$label begins"
 	printf '%-40s ' "$label"
@@ -99,6 +106,8 @@ run_one() {
 		echo "FAILED: there is no program $1"
 		return
 	fi
+	busy
+	before=$BUSY
 	setsid "$@" </dev/null >"$file" 2>&1 &
 	pid=$!
 	sleep "$limit" &
@@ -115,7 +124,8 @@ run_one() {
 		kill "$clock"
 		{ wait "$clock"; } 2>/dev/null
 	fi
-	echo "# exit $status" >>"$file"
+	busy
+	printf '# took %d s, busy %d s\n# exit %s\n' $((SECONDS - begin)) $(((BUSY - before) / 100)) "$status" >>"$file"
 	mark "$label ends: $status"
 	case $status in
 	0 | 4) echo "ok ($((SECONDS - begin)) s)" ;;
