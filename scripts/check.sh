@@ -1,36 +1,36 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Everything that can be said about the code without running it. All checks
-# run; a failing one is shown with its output. With --count FILE the numbers
-# "passed failed" go there.
+# run, what is about the module beside what is about user space; a failing one
+# is shown with its output. With --count FILE the numbers "passed failed" go there.
 
 . "$(dirname "$0")/../qemu/lib.sh"
 cd "$TOP"
 
 toolchain=$TOP/qemu/toolchain.sh
 source=$(qemu/kernel.sh source)
-log=$TOP/build/check.log
 mkdir -p build
-passed=0 failed=()
+results=$(mktemp -d)
+trap 'rm -rf "$results"' EXIT
 
+# Each tells at once how it went: others run meanwhile.
 check() {
-	local name=$1 begin=$SECONDS
+	local name=$1 begin=$SECONDS log=$results/$BASHPID
 	shift
-	printf '    %-44s' "$name"
 	if "$@" >"$log" 2>&1; then
-		echo "ok ($((SECONDS - begin)) s)"
-		passed=$((passed + 1))
+		printf '    %-44s%s\n' "$name" "ok ($((SECONDS - begin)) s)"
+		echo "$name" >>"$results/passed"
 	else
-		echo FAILED
-		failed+=("$name")
-		tail -n 60 "$log"
+		printf '    %-44s%s\n%s\n' "$name" "FAILED" "$(tail -n 60 "$log")"
+		echo "$name" >>"$results/failed"
 	fi
 }
 
 # The output of these is a report even when all is well.
 check_shown() {
+	local log=$results/$BASHPID
 	check "$@"
-	sed 's/^/        /' "$log"
+	printf '%s\n' "$(sed 's/^/        /' "$log")"
 }
 
 # checkpatch --strict. For programs without what speaks of kernel C:
@@ -79,6 +79,22 @@ stands_alone() {
 	[ "$undefined" = "w __errno_location" ] && ! "$toolchain" readelf -d "$object" | grep NEEDED
 }
 
+gofmt_check() {
+	local go wrong
+	go=$(qemu/go.sh) && wrong=$("$toolchain" "$go/bin/gofmt" -l selftests/clients/go) || return
+	echo "$wrong"
+	[ -z "$wrong" ]
+}
+
+# What is installed for other people's programs, with the C library's own headers, which are older.
+header_stands_alone() {
+	local language
+	for language in c c++; do
+		"$toolchain" sh -c "echo '#include <rust_uring_calls.h>' |
+			gcc -x $language -Wall -Werror -fsyntax-only -Iinclude -Iinclude/uapi -" || return
+	done
+}
+
 compile_python() {
 	local file
 	for file in qemu/*.py scripts/*.py bench/*.py; do
@@ -91,27 +107,44 @@ bash_syntax() {
 	for file in qemu/*.sh qemu/guest-bin/udevd scripts/*.sh selftests/*.sh bench/*.sh .ci/run; do bash -n "$file" || return; done
 }
 
-say "checking"
-check "rustfmt" rustfmt_check
-check "warnings are errors, stock kernel (gcc)" scripts/build.sh module stock check/stock W=e
-check "warnings are errors, test kernel (clang)" scripts/build.sh module test check/test W=e
-check "clippy" scripts/build.sh module stock check/clippy CLIPPY=1 W=e
-check_shown "the unsafe inventory" scripts/unsafe.sh
-check "checkpatch" checkpatch
-check "rustfmt, tools" tools cargo fmt --check
-check "clippy, tools" tools cargo clippy --locked --release --workspace --all-targets --quiet -- -D warnings
-check "rustfmt, clients" scripts/build.sh clients cargo fmt --check
-check "clippy, clients" scripts/build.sh clients cargo clippy --locked --release --quiet -- -D warnings
-check "tests of the tools" tools cargo test --locked --release --workspace --quiet
-check "the redirect stands on its own" stands_alone
-check "the programs build without warnings" scripts/build.sh programs
-check "shell syntax" bash_syntax
-if command -v shellcheck >/dev/null; then
-	check "shellcheck" shellcheck -x -e SC1090,SC1091 qemu/*.sh qemu/guest-bin/udevd scripts/*.sh selftests/*.sh bench/*.sh .ci/run
-fi
-check "python syntax" compile_python
-check "klog.py knows its reports" python3 qemu/klog.py --self-test
+# On the kernel's build trees.
+of_the_module() {
+	check "rustfmt" rustfmt_check
+	check "warnings are errors, stock kernel (gcc)" scripts/build.sh module stock check/stock W=e
+	check "warnings are errors, test kernel (clang)" scripts/build.sh module test check/test W=e
+	check "clippy" scripts/build.sh module stock check/clippy CLIPPY=1 W=e
+	check_shown "the unsafe inventory" scripts/unsafe.sh
+	check_shown "what there is has a test" scripts/tested.sh
+	check "the programs build without warnings" scripts/build.sh programs
+	check "checkpatch" checkpatch
+	check "the header stands on its own" header_stands_alone
+}
 
+# With cargo, and what needs no building.
+of_user_space() {
+	check "rustfmt, tools" tools cargo fmt --check
+	check "clippy, tools" tools cargo clippy --locked --release --workspace --all-targets --quiet -- -D warnings
+	check "rustfmt, clients" scripts/build.sh clients cargo fmt --check
+	check "clippy, clients" scripts/build.sh clients cargo clippy --locked --release --quiet -- -D warnings
+	check "gofmt, clients" gofmt_check
+	check "tests of the tools" tools cargo test --locked --release --workspace --quiet
+	check "the redirect stands on its own" stands_alone
+	check "shell syntax" bash_syntax
+	if command -v shellcheck >/dev/null; then
+		check "shellcheck" shellcheck -x -e SC1090,SC1091 qemu/*.sh qemu/guest-bin/udevd scripts/*.sh selftests/*.sh bench/*.sh .ci/run
+	fi
+	check "python syntax" compile_python
+	check "klog.py knows its reports" python3 qemu/klog.py --self-test
+}
+
+say "checking"
+of_the_module &
+of_user_space
+wait
+
+touch "$results"/{passed,failed}
+passed=$(wc -l <"$results/passed")
+mapfile -t failed <"$results/failed"
 [ "${1:-}" != --count ] || echo "$passed ${#failed[@]}" >"$2"
 if [ ${#failed[@]} -gt 0 ]; then
 	printf '\033[1;31mfailed:\033[0m %s\n' "${failed[@]}" >&2
