@@ -411,7 +411,7 @@ fn init(
     op::prep(state, req, sqe)
 }
 
-/// The part of [`init`] that there is nothing to do of for most SQEs.
+/// The part of [`init()`] that there is nothing to do of for most SQEs.
 #[inline(never)]
 fn init_more(ctx: &Ctx, state: &mut State, req: &mut Request, info: &OpInfo, sqe: &Sqe) -> Result {
     if sqe.flags != 0 {

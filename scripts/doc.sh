@@ -29,6 +29,6 @@ RUSTC_BOOTSTRAP=1 OBJTREE=$tree RUST_MODFILE=rust_uring RUST_URING_OBJ=$out/rust
 	--target="$tree/scripts/target.json" --sysroot=/dev/null -L "$tree/rust" \
 	--extern kernel --extern pin_init --extern zerocopy --extern zerocopy_derive \
 	--cfg MODULE "@$tree/include/generated/rustc_cfg" -Zunstable-options \
-	-Zcrate-attr=no_std "-Zcrate-attr=feature($features)" \
+	-A rustdoc::private_intra_doc_links -Zcrate-attr=no_std "-Zcrate-attr=feature($features)" \
 	-o "$TOP/build/doc" "$TOP/rust_uring/rust_uring_main.rs"
 grep -E '^warning' "$TOP/build/doc.log" >&2 || true
