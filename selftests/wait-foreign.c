@@ -342,78 +342,72 @@ TEST_F(foreign, mask_lets_through)
 	EXPECT_TRUE(sigismember(&set, SIGUSR1));
 }
 
+/* Submits one and waits, until a handler jumps out of that. The foreign thread is gone then. */
+static bool jump_out(struct foreign *f)
+{
+	uint64_t mask = 1ull << (SIGUSR1 - 1);
+
+	signal(SIGUSR1, on_signal_jump);
+	f->signal = SIGUSR1;
+	f->rounds = 1;
+	f->messages = 1;
+	foreign_start(f);
+	if (!sigsetjmp(jump, 1)) {
+		uring_enter_arg(f->r->backend, f->r->fd, 1, 1, IORING_ENTER_GETEVENTS, &mask, 8);
+		return false;
+	}
+	return handled == 1 && !pthread_join(f->thread, NULL);
+}
+
+/* The same call once more. Returns what it does. */
+static int the_same_call(struct ring *r)
+{
+	uint64_t mask = 1ull << (SIGUSR1 - 1);
+
+	return uring_enter_arg(r->backend, r->fd, 1, 1, IORING_ENTER_GETEVENTS, &mask, 8);
+}
+
+/* Waits for two CQEs, in either order, and adds up what they belong to. */
+static uint64_t sum_of_two(struct ring *r)
+{
+	struct io_uring_cqe first, second;
+
+	if (ring_enter(r, 0, 2, IORING_ENTER_GETEVENTS) || !ring_cqe(r, &first) ||
+	    !ring_cqe(r, &second))
+		return 0;
+	return first.user_data + second.user_data;
+}
+
 /* A handler that does not return to the wait: the same call is a new one the next time. */
 TEST_F(foreign, handler_jumps_out)
 {
-	uint64_t mask = 1ull << (SIGUSR1 - 1);
-	struct io_uring_cqe cqe;
-	uint64_t sum;
-
 	SKIP_POLLED(&self->r, "it is the call that submits");
-	signal(SIGUSR1, on_signal_jump);
-	self->f.signal = SIGUSR1;
-	self->f.rounds = 1;
-	self->f.messages = 1;
 	ring_nop(&self->r, 1)->flags = IOSQE_CQE_SKIP_SUCCESS;
 	ring_flush(&self->r);
-	foreign_start(&self->f);
-	if (!sigsetjmp(jump, 1)) {
-		uring_enter_arg(variant->backend, self->r.fd, 1, 1, IORING_ENTER_GETEVENTS, &mask,
-				8);
-		ASSERT_TRUE(false);
-	}
-	EXPECT_EQ(1, handled);
-	ASSERT_EQ(0, pthread_join(self->f.thread, NULL));
+	ASSERT_TRUE(jump_out(&self->f));
 	EXPECT_EQ(1, *self->r.sq_head);
-
 	ring_nop(&self->r, 2);
 	ring_flush(&self->r);
-	EXPECT_EQ(1, uring_enter_arg(variant->backend, self->r.fd, 1, 1, IORING_ENTER_GETEVENTS,
-				     &mask, 8));
+	EXPECT_EQ(1, the_same_call(&self->r));
 	EXPECT_EQ(2, *self->r.sq_head);
-	/* This one and the message, in either order. */
-	ASSERT_EQ(0, ring_enter(&self->r, 0, 2, IORING_ENTER_GETEVENTS));
-	ASSERT_TRUE(ring_cqe(&self->r, &cqe));
-	sum = cqe.user_data;
-	ASSERT_TRUE(ring_cqe(&self->r, &cqe));
-	EXPECT_EQ(1002, sum + cqe.user_data);
+	/* This one and the message. */
+	EXPECT_EQ(1002, sum_of_two(&self->r));
 }
 
 /* The same where each submission begins with the first entry: it looks like the one before. */
 TEST_F(foreign, handler_jumps_out_of_the_first_entry)
 {
-	uint64_t mask = 1ull << (SIGUSR1 - 1);
-	struct io_uring_cqe cqe;
-	uint64_t sum;
-
 	SKIP_POLLED(&self->r, "it is the call that submits");
 	ring_exit(&self->r);
 	ASSERT_EQ(0, ring_init(&self->r, variant->backend, 8, variant->flags |
 			       IORING_SETUP_NO_SQARRAY | IORING_SETUP_SQ_REWIND));
-	signal(SIGUSR1, on_signal_jump);
-	self->f.signal = SIGUSR1;
-	self->f.rounds = 1;
-	self->f.messages = 1;
 	self->r.sqes[0] = (struct io_uring_sqe) {
 		.opcode = IORING_OP_NOP, .user_data = 1, .flags = IOSQE_CQE_SKIP_SUCCESS,
 	};
-	foreign_start(&self->f);
-	if (!sigsetjmp(jump, 1)) {
-		uring_enter_arg(variant->backend, self->r.fd, 1, 1, IORING_ENTER_GETEVENTS, &mask,
-				8);
-		ASSERT_TRUE(false);
-	}
-	EXPECT_EQ(1, handled);
-	ASSERT_EQ(0, pthread_join(self->f.thread, NULL));
+	ASSERT_TRUE(jump_out(&self->f));
 	self->r.sqes[0] = (struct io_uring_sqe) { .opcode = IORING_OP_NOP, .user_data = 2 };
-	EXPECT_EQ(1, uring_enter_arg(variant->backend, self->r.fd, 1, 1, IORING_ENTER_GETEVENTS,
-				     &mask, 8));
-	/* This one and the message, in either order. */
-	ASSERT_EQ(0, ring_enter(&self->r, 0, 2, IORING_ENTER_GETEVENTS));
-	ASSERT_TRUE(ring_cqe(&self->r, &cqe));
-	sum = cqe.user_data;
-	ASSERT_TRUE(ring_cqe(&self->r, &cqe));
-	EXPECT_EQ(1002, sum + cqe.user_data);
+	EXPECT_EQ(1, the_same_call(&self->r));
+	EXPECT_EQ(1002, sum_of_two(&self->r));
 }
 
 /* By registered index: on the device that is a call on another file. */
