@@ -7,6 +7,31 @@
 
 #define PAGE	4096
 
+/* Groups in memory of ours and of the kernel; rings that defer, and rings with a thread. */
+#define GROUP_VARIANTS(fixture)						\
+	FIXTURE_VARIANT(fixture) {					\
+		enum backend backend;					\
+		unsigned int flags, group;				\
+	};								\
+	FIXTURE_VARIANT_ADD(fixture, device) { .backend = DEVICE };	\
+	FIXTURE_VARIANT_ADD(fixture, native) { .backend = NATIVE };	\
+	FIXTURE_VARIANT_ADD(fixture, device_mmap) {			\
+		.backend = DEVICE, .group = IOU_PBUF_RING_MMAP };	\
+	FIXTURE_VARIANT_ADD(fixture, native_mmap) {			\
+		.backend = NATIVE, .group = IOU_PBUF_RING_MMAP };	\
+	FIXTURE_VARIANT_ADD(fixture, device_defer) {			\
+		.backend = DEVICE,					\
+		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN };	\
+	FIXTURE_VARIANT_ADD(fixture, native_defer) {			\
+		.backend = NATIVE,					\
+		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN };	\
+	FIXTURE_VARIANT_ADD(fixture, device_sqpoll) {			\
+		.backend = DEVICE, .flags = IORING_SETUP_SQPOLL,	\
+		.group = IOU_PBUF_RING_MMAP };				\
+	FIXTURE_VARIANT_ADD(fixture, native_sqpoll) {			\
+		.backend = NATIVE, .flags = IORING_SETUP_SQPOLL,	\
+		.group = IOU_PBUF_RING_MMAP }
+
 /* A group that is a ring in memory, and the memory of its buffers. */
 struct group {
 	struct io_uring_buf_ring *ring;
