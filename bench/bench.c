@@ -310,6 +310,17 @@ static void run_row(const struct row *row)
 	fflush(csv);
 }
 
+static bool is_a_row(const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_rows; i++)
+		if (!strcmp(rows[i].name, name))
+			return true;
+	return false;
+}
+
+/* A whole name means that row alone; else it is a part of names. */
 static bool wanted(const struct row *row, char **names)
 {
 	if (!(row->runs & kind))
@@ -317,7 +328,7 @@ static bool wanted(const struct row *row, char **names)
 	if (!*names)
 		return true;
 	for (; *names; names++)
-		if (strstr(row->name, *names))
+		if (is_a_row(*names) ? !strcmp(row->name, *names) : !!strstr(row->name, *names))
 			return true;
 	return false;
 }

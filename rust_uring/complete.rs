@@ -5,8 +5,8 @@
 //! Who holds `uring_lock` posts directly and publishes once for a whole batch. Everybody else (an
 //! interrupt, a wakeup, another ring) pushes the finished request to the ring's completion list.
 //! That list is run by the task that waits for CQEs; by the submitter when it enters, or by the thread
-//! that submits instead; or, if nobody waits and the ring does not defer its completions, by a kernel
-//! thread.
+//! that submits instead; or, if nobody waits and the ring does not defer its completions, by its submitter on
+//! the way out of the kernel where that can be arranged, else by a kernel thread.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +19,7 @@ use crate::{
     cq::Posted,
     ctx::{
         Ctx,
+        RingCtx,
         State,
         CHECK_LOST,
         CHECK_OVERFLOW,
@@ -45,6 +46,7 @@ use crate::{
     submit,
     sys::{
         file,
+        task,
         trace,
         workqueue, //
     },
@@ -316,7 +318,11 @@ fn push_from(ctx: &Ctx, req: ReqBox, lazy: bool, woken: bool) {
         wake_submitter(ctx, lazy);
     } else if sqpoll::tell(ctx, first) {
         // Its thread runs them, and wakes those who wait for CQEs.
-    } else if !(ctx.cq_wait.has_sleeper() && ctx.cq_wait.wake(1) > 0) {
+    } else if ctx.is_attended() {
+        // Who submits is going to run them.
+    } else if !(ctx.cq_wait.has_sleeper() && ctx.cq_wait.wake(1) > 0
+        || RingCtx::interrupt_submitter(ctx))
+    {
         workqueue::queue::<_, 0>(&ctx.globals.queue, ctx);
     }
 }
@@ -464,11 +470,29 @@ pub(crate) fn run_in_worker(ctx: &Ctx) {
         }
         state.is_running = false;
     }
+    wake_late_pollers(ctx);
+    eventfd::pay_owed(ctx);
+}
+
+/// The submitter's part, on its way out of the kernel.
+pub(crate) fn run_in_submitter(ctx: &Ctx) {
+    if task::is_exiting() || ctx.is_dying() {
+        // Nothing is done for it any more.
+        workqueue::queue::<_, 0>(&ctx.globals.queue, ctx);
+        return;
+    }
+    if ctx.has_completions() {
+        run(ctx, &mut ctx.state.lock(), u32::MAX);
+        wake_late_pollers(ctx);
+    }
+}
+
+/// Tells those who began to poll while CQEs were being posted.
+fn wake_late_pollers(ctx: &Ctx) {
     // Some believe a wakeup and do not look again, so there must be a reason for it.
     if ctx.polled.load(Relaxed) && ctx.is_readable() {
         wake_pollers(ctx);
     }
-    eventfd::pay_owed(ctx);
 }
 
 /// Moves what is on the overflow list into the ring, as far as there is room.

@@ -81,6 +81,11 @@ use crate::{
             self,
             Clock, //
         },
+        task_work::{
+            self,
+            RunInTask,
+            TaskWork, //
+        },
         user::{
             Charge,
             User, //
@@ -109,6 +114,7 @@ use kernel::{
         atomic::{
             Acquire,
             Atomic,
+            Full,
             Relaxed,
             Release, //
         },
@@ -256,8 +262,12 @@ pub(crate) struct RingCtx {
     pub(crate) flags: SetupFlags,
     /// The ring was set up with `R_DISABLED` and is not enabled yet.
     disabled: Atomic<bool>,
-    /// The only task that may submit, for rings with `SINGLE_ISSUER`.
+    /// The only task that may submit, for rings with `SINGLE_ISSUER`; else the first that did.
     submitter: SetOnce<ARef<Task>>,
+    /// Others have submitted, too.
+    shared: Atomic<bool>,
+    /// Somebody is submitting, and looks at the completion list afterwards. Written under `uring_lock`.
+    attended: Atomic<bool>,
 
     #[pin]
     pub(crate) state: Mutex<State>,
@@ -318,6 +328,8 @@ pub(crate) struct RingCtx {
     /// Runs the completion list when no task waits.
     #[pin]
     runner: workqueue::Task<RingCtx>,
+    /// The same, in the task that submits.
+    in_submitter: TaskWork<RingCtx>,
     /// Polls when nobody else does.
     #[pin]
     poller: workqueue::Task<RingCtx, { iopoll::POLLER }>,
@@ -382,6 +394,8 @@ impl RingCtx {
             flags,
             disabled: Atomic::new(disabled),
             submitter,
+            shared: Atomic::new(false),
+            attended: Atomic::new(false),
             state <- new_mutex!(state, "RingCtx::uring_lock"),
             mappings <- new_mutex!(mappings, "RingCtx::mmap_lock"),
             rings: RcuCell::new(Some(rings)),
@@ -407,6 +421,7 @@ impl RingCtx {
             globals,
             slot,
             runner <- workqueue::Task::new(c_str!("RingCtx::runner"), static_lock_class!()),
+            in_submitter: TaskWork::new(),
             poller <- workqueue::Task::new(c_str!("RingCtx::poller"), static_lock_class!()),
         }? Error)
     }
@@ -471,7 +486,71 @@ impl RingCtx {
     /// The task that the ring is bound to.
     #[inline]
     pub(crate) fn submitter(&self) -> Option<&Task> {
-        self.submitter.as_ref().map(|task| &**task)
+        let bound = self.flags.contains(SetupFlag::SingleIssuer);
+        self.submitter
+            .as_ref()
+            .filter(|_| bound)
+            .map(|task| &**task)
+    }
+
+    /// Whether the task that submits posts CQEs whenever there are some, if there is just one such task: the
+    /// ring neither defers them nor has a thread for it.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        let special = SetupFlag::DeferTaskrun | SetupFlag::Sqpoll;
+        !self.flags.contains_any(special)
+    }
+
+    /// The current task begins to submit: what completes from now on is seen by it at the end.
+    #[inline]
+    pub(crate) fn attend(&self, _state: &mut State) {
+        if !self.is_plain() {
+            return;
+        }
+        match self.submitter.as_ref() {
+            Some(task) if task::is_current(task) => {}
+            other => self.attend_as_another(other.is_some()),
+        }
+        self.attended.store(true, Relaxed);
+    }
+
+    #[cold]
+    fn attend_as_another(&self, has_first: bool) {
+        if has_first || !self.submitter.populate(task::current()) {
+            self.shared.store(true, Relaxed);
+        }
+    }
+
+    /// The current task has submitted, and is going to look at the completion list.
+    #[inline]
+    pub(crate) fn stop_attending(&self, _state: &mut State) {
+        if self.is_plain() {
+            // A full barrier; pairs with that in `Inbox::push`.
+            self.attended.xchg(false, Full);
+        }
+    }
+
+    /// Whether somebody is going to look at the completion list, after the caller's push. Context: any.
+    #[inline]
+    pub(crate) fn is_attended(&self) -> bool {
+        self.attended.load(Relaxed)
+    }
+
+    /// Lets the task that submits run the completion list on its way out of the kernel. False if there is not
+    /// just one, or the kernel does not have that. Context: any.
+    pub(crate) fn interrupt_submitter(ctx: &Ctx) -> bool {
+        if !ctx.is_plain() || ctx.shared.load(Relaxed) {
+            return false;
+        }
+        let at_once = !ctx.flags.contains(SetupFlag::CoopTaskrun);
+        let task = ctx.submitter.as_ref();
+        task.is_some_and(|task| task_work::add(task, ctx, at_once))
+    }
+
+    /// Whether the current task has yet to run the completion list on its way out of the kernel.
+    pub(crate) fn is_to_run_here(&self) -> bool {
+        self.in_submitter.is_pending()
+            && self.submitter.as_ref().is_some_and(|t| task::is_current(t))
     }
 
     /// Whether the current task may submit and register. Any may if the ring is not bound.
@@ -548,6 +627,16 @@ impl workqueue::Run for RingCtx {
 
     fn run(this: CtxRef) {
         complete::run_in_worker(&this);
+    }
+}
+
+impl RunInTask for RingCtx {
+    fn task_work(&self) -> &TaskWork<Self> {
+        &self.in_submitter
+    }
+
+    fn run(this: CtxRef) {
+        complete::run_in_submitter(&this);
     }
 }
 

@@ -55,7 +55,10 @@ use crate::{
         Globals,
         Limits, //
     },
-    sys::device::Registration, //
+    sys::{
+        device::Registration,
+        task_work, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -104,12 +107,13 @@ module! {
     },
 }
 
-/// The loaded module. The device goes first, so that nobody comes in any more.
+/// The loaded module. The device goes first, so that nobody comes in any more; task work goes when no ring is left.
 #[pin_data(PinnedDrop)]
 struct RustUring {
     #[pin]
     device: Registration<UringDevice>,
     globals: Arc<Globals>,
+    _task_work: task_work::Provider,
 }
 
 impl kernel::InPlaceModule for RustUring {
@@ -133,6 +137,8 @@ impl kernel::InPlaceModule for RustUring {
                 globals: globals.clone(),
             };
             Ok(try_pin_init!(Self {
+                // Before anybody can come in.
+                _task_work: task_work::Provider::new(),
                 device <- Registration::new(device, mode),
                 globals,
             }? Error))

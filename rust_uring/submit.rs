@@ -77,6 +77,7 @@ fn submit_batch(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
         return Ok(0);
     }
 
+    ctx.attend(state);
     let submit_all = ctx.flags.contains(SetupFlag::SubmitAll);
     let mut left = entries;
     let mut starved = false;
@@ -101,6 +102,7 @@ fn submit_batch(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
     if state.chain.is_some() {
         link::end(ctx, state);
     }
+    ctx.stop_attending(state);
     if !ctx.defers() && !ctx.inbox.is_empty() {
         // What could not be done without blocking needs a worker of this process.
         complete::run(ctx, state, u32::MAX);

@@ -34,6 +34,7 @@ pub(crate) mod ring_file;
 pub(crate) mod slot;
 pub(crate) mod task;
 pub(crate) mod task_restrictions;
+pub(crate) mod task_work;
 pub(crate) mod timer;
 pub(crate) mod trace;
 pub(crate) mod uaccess;

@@ -26,6 +26,7 @@ use crate::{
             Iowait,
             Sigmask, //
         },
+        task_work,
         trace, //
     }, //
 };
@@ -197,6 +198,33 @@ impl Drop for Waiter<'_> {
     }
 }
 
+/// What interrupts the current call: it may be work of others for this task, or ours.
+struct Interruption<'a> {
+    ctx: &'a Ctx,
+    calmed: Cell<bool>,
+}
+
+impl<'a> Interruption<'a> {
+    fn new(ctx: &'a Ctx) -> Self {
+        let calmed = Cell::new(false);
+        Self { ctx, calmed }
+    }
+
+    /// Whether others want the task to leave the kernel. What the ring wants is done here as well as there.
+    fn is_foreign(&self) -> bool {
+        if !task::notify_signal() {
+            return false;
+        }
+        // The ring does not ask again before the task has left.
+        if self.calmed.get() || !self.ctx.is_to_run_here() {
+            return true;
+        }
+        self.calmed.set(true);
+        task_work::calm();
+        false
+    }
+}
+
 fn wait_loop(
     ctx: &Ctx,
     what: &WaitFor,
@@ -205,6 +233,7 @@ fn wait_loop(
     timeout: Option<i64>,
     mut turn: Turn,
 ) -> Result {
+    let interruption = Interruption::new(ctx);
     loop {
         let minimum = what.min_wait != 0 && !turn.relaxed;
         let at = if minimum {
@@ -213,7 +242,7 @@ fn wait_loop(
             timeout
         };
         let deadline = at.map(|at| Deadline { clock, at });
-        let (awake, mut timed_out) = sleep(ctx, what, &turn, deadline);
+        let (awake, mut timed_out) = sleep(ctx, what, &turn, deadline, &interruption);
         let mut again = false;
         if timed_out && minimum {
             (timed_out, again) = relax(ctx, &mut turn, timeout.is_some());
@@ -273,7 +302,13 @@ fn relax(ctx: &Ctx, turn: &mut Turn, has_timeout: bool) -> (bool, bool) {
 }
 
 /// One turn: sleeps unless there is a reason not to. Returns that, and whether the deadline passed.
-fn sleep(ctx: &Ctx, what: &WaitFor, turn: &Turn, deadline: Option<Deadline>) -> (Awake, bool) {
+fn sleep(
+    ctx: &Ctx,
+    what: &WaitFor,
+    turn: &Turn,
+    deadline: Option<Deadline>,
+    interruption: &Interruption<'_>,
+) -> (Awake, bool) {
     let target = turn.target;
     let awake = Cell::new(Awake::No);
     let ready = || {
@@ -281,7 +316,7 @@ fn sleep(ctx: &Ctx, what: &WaitFor, turn: &Turn, deadline: Option<Deadline>) -> 
             Awake::Work
         } else if task::sigpending() {
             Awake::Signal
-        } else if task::notify_signal() {
+        } else if interruption.is_foreign() {
             Awake::Foreign
         } else if reached(cq_span(ctx).1, target) {
             Awake::Enough
@@ -331,6 +366,7 @@ pub(crate) fn until(
 ) -> Result<i32> {
     let _waiter = Waiter::new(ctx);
     let clock = Clock::Monotonic;
+    let interruption = Interruption::new(ctx);
     loop {
         {
             let mut state = ctx.state.lock();
@@ -343,7 +379,7 @@ pub(crate) fn until(
                 return result;
             }
         }
-        if task::sigpending() || task::notify_signal() {
+        if task::sigpending() || interruption.is_foreign() {
             return Err(EINTR);
         }
         let now = clock.now();

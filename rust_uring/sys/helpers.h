@@ -250,6 +250,15 @@ unsigned long uring_jiffies(void);
 bool uring_task_work_pending(void);
 void uring_notify_self(void);
 
+/* Task work; defined in task_work.c */
+void uring_task_work_get(void);
+void uring_task_work_put(void);
+bool uring_task_work_add(struct task_struct *task, struct callback_head *work,
+			 void (*func)(struct callback_head *work), bool interrupt);
+void uring_task_work_done(void);
+void uring_task_work_calm(void);
+bool uring_is_exiting(void);
+
 /* eventfd */
 bool uring_eventfd_signal_allowed(void);
 

@@ -184,6 +184,12 @@ pub(crate) fn notify_signal() -> bool {
     unsafe { ffi::uring_notify_signal() }
 }
 
+/// Whether the current task is on its way out: it will not return to user space.
+pub(crate) fn is_exiting() -> bool {
+    // SAFETY: No requirements.
+    unsafe { ffi::uring_is_exiting() }
+}
+
 /// Whether another task is to run on this CPU.
 pub(crate) fn need_resched() -> bool {
     // SAFETY: No requirements.
