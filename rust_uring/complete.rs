@@ -176,11 +176,14 @@ fn release(ctx: &Ctx, state: &mut State, req: &mut Request) {
     }
     match &req.op {
         Op::Timeout(_) | Op::LinkTimeout(_) => give_back_timer(state, req),
+        Op::Rw(rw) if rw.owns_nothing() => req.set_op(Op::Idle),
         _ => req.op = Op::Idle,
     }
-    match core::mem::replace(&mut req.file, ReqFile::None) {
+    match req.take_file() {
+        ReqFile::None => {}
+        ReqFile::Normal(file) => drop(file),
         ReqFile::Fixed(node) => drop(rsrc::put(ctx, state, node)),
-        other => drop(other),
+        ReqFile::Ring(pollers) => drop(pollers),
     }
     if let Some(node) = req.buffer.take() {
         buffers::put(ctx, state, node);

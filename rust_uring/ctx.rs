@@ -149,6 +149,8 @@ pub(crate) struct State {
     pub(crate) local: Fifo<Request>,
     /// Direct I/O was done: batches are collected for the device.
     pub(crate) plugs: bool,
+    /// The submitter's I/O priority, once it was asked for in this submission.
+    pub(crate) ioprio: Option<u16>,
     /// The chain that is being put together; only during a submission.
     pub(crate) chain: Option<Assembly>,
     /// What waits because of a drain.
@@ -359,6 +361,7 @@ impl RingCtx {
             cache: Cache::new(limits.requests),
             local: Fifo::new(),
             plugs: false,
+            ioprio: None,
             chain: None,
             drain: Drain::new(),
             timers: Timers::new(),

@@ -46,6 +46,9 @@ use kernel::{
 };
 
 /// What a request is to do, as far as it is known after `prep`.
+///
+/// Which one is in a byte of its own, and not in what is left over in one of them: it is looked at often.
+#[repr(u8)]
 pub(crate) enum Op {
     /// Nothing, or nothing any more.
     Idle,
@@ -291,7 +294,10 @@ fn prep_other(state: &mut State, req: &mut Request, sqe: &Sqe) -> Result {
         | abi::op::WRITE_FIXED
         | abi::op::READV_FIXED
         | abi::op::WRITEV_FIXED
-        | abi::op::READ_MULTISHOT => req.set_op(Op::Rw(rw::prep(sqe)?)),
+        | abi::op::READ_MULTISHOT => {
+            let rw = rw::prep(state, &mut req.iocb, sqe)?;
+            req.set_op(Op::Rw(rw));
+        }
         abi::op::POLL_ADD => req.set_op(Op::Poll(poll::prep_add(sqe)?)),
         abi::op::POLL_REMOVE => req.set_op(Op::PollRemove(poll::prep_remove(sqe)?)),
         abi::op::OPENAT | abi::op::OPENAT2 => req.set_op(open::prep_open(sqe, fixed)?),

@@ -248,6 +248,23 @@ impl Request {
         core::mem::forget(core::mem::replace(&mut self.op, op));
     }
 
+    /// Sets the file.
+    #[inline(always)]
+    pub(crate) fn set_file(&mut self, file: ReqFile) {
+        if matches!(self.file, ReqFile::None) {
+            // The usual case: nothing has to be dropped.
+            core::mem::forget(core::mem::replace(&mut self.file, file));
+        } else {
+            self.file = file;
+        }
+    }
+
+    /// Takes the file out.
+    #[inline(always)]
+    pub(crate) fn take_file(&mut self) -> ReqFile {
+        core::mem::replace(&mut self.file, ReqFile::None)
+    }
+
     /// Sets the result of a request that goes no further. A provided buffer that it has goes with it, and
     /// the application is told.
     #[cold]

@@ -78,6 +78,7 @@ fn submit_batch(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
     }
 
     ctx.attend(state);
+    state.ioprio = None;
     let submit_all = ctx.flags.contains(SetupFlag::SubmitAll);
     let mut left = entries;
     let mut starved = false;
@@ -279,8 +280,22 @@ fn fail(ctx: &Ctx, state: &mut State, mut req: ReqBox, err: Error) {
 fn assign(state: &mut State, req: &mut Request) -> Result {
     match &req.op {
         Op::Nop(_) => Ok(()),
+        Op::Rw(rw) => {
+            let fixed = rw.is_fixed();
+            assign_for_transfer(state, req, fixed)
+        }
         _ => assign_for_op(state, req),
     }
+}
+
+#[inline(never)]
+fn assign_for_transfer(state: &mut State, req: &mut Request, fixed_buffer: bool) -> Result {
+    let fixed_file = req.sqe_flags & abi::sqe::FIXED_FILE != 0;
+    assign_file(state, req, req.fd, fixed_file)?;
+    if fixed_buffer {
+        rw::assign_buffer(state, req, req.buf_index)?;
+    }
+    Ok(())
 }
 
 #[inline(never)]
@@ -290,7 +305,6 @@ fn assign_for_op(state: &mut State, req: &mut Request) -> Result {
         assign_file(state, req, req.fd, fixed)?;
     }
     match &req.op {
-        Op::Rw(rw) if rw.is_fixed() => rw::assign_buffer(state, req, req.buf_index),
         Op::Open(_) | Op::Statx(_) => open::assign_directory(req, req.fd),
         Op::Poll(_) => poll::let_go_of_ring(req),
         _ => Ok(()),
@@ -376,12 +390,12 @@ pub(crate) fn retry(ctx: &Ctx, state: &mut State, req: ReqBox) {
 #[inline]
 pub(crate) fn assign_file(state: &mut State, req: &mut Request, fd: i32, fixed: bool) -> Result {
     // CAST: A negative descriptor is one that does not exist, a negative index is too large.
-    req.file = if fixed {
+    req.set_file(if fixed {
         let node = state.files.get(fd as u32 as usize).ok_or(EBADF)?;
         ReqFile::Fixed(node.get(&mut state.key).ok_or(EBADF)?)
     } else {
         ReqFile::Normal(ring_file::fget(fd as u32)?)
-    };
+    });
     Ok(())
 }
 

@@ -83,21 +83,37 @@ enum Memory {
     FixedVector(Arc<Gathered>),
 }
 
-/// A read or a write.
+/// What has to be kept while the pieces are gone through.
+enum Pieces {
+    /// There is just one.
+    One,
+    User(Arc<Segments>),
+    Fixed(Arc<Gathered>),
+}
+
+impl Memory {
+    #[inline]
+    fn pieces(&self) -> Pieces {
+        match self {
+            Self::Vector(segments) => Pieces::User(segments.clone()),
+            Self::FixedVector(gathered) => Pieces::Fixed(gathered.clone()),
+            // The pieces were looked for before.
+            Self::User | Self::Chosen(_) | Self::Fixed | Self::FixedPieces(_) => Pieces::One,
+        }
+    }
+}
+
+/// A read or a write. Position, I/O priority and write stream are in its [`Iocb`].
 pub(crate) struct Rw {
     addr: u64,
     len: usize,
-    /// Position in the file, or -1 for the file's own.
-    pos: i64,
     /// Bytes transferred by earlier tries.
     done: u32,
     memory: Memory,
     flags: u32,
-    ioprio: u16,
-    stream: u8,
     write: bool,
-    /// The file's own position is used.
-    cur_pos: bool,
+    /// The file's own position is meant, if it has one.
+    own_pos: bool,
     /// The file was asked to do it.
     tried: bool,
     /// Protection information of the whole.
@@ -105,7 +121,8 @@ pub(crate) struct Rw {
 }
 
 /// `EINVAL`, `EPERM` for an I/O priority that is not allowed; `EFAULT`, `ENOMEM` for a vector.
-pub(crate) fn prep(sqe: &Sqe) -> Result<Rw> {
+#[inline]
+pub(crate) fn prep(state: &mut State, iocb: &mut Iocb<Request>, sqe: &Sqe) -> Result<Rw> {
     let write = matches!(
         sqe.opcode,
         op::WRITE | op::WRITEV | op::WRITE_FIXED | op::WRITEV_FIXED
@@ -114,7 +131,7 @@ pub(crate) fn prep(sqe: &Sqe) -> Result<Rw> {
         file::check_ioprio(sqe.ioprio)?;
         sqe.ioprio
     } else {
-        file::current_ioprio()
+        *state.ioprio.get_or_insert_with(file::current_ioprio)
     };
     let pi = match sqe.pad2 {
         0 => None,
@@ -153,19 +170,16 @@ pub(crate) fn prep(sqe: &Sqe) -> Result<Rw> {
             Memory::User
         }
     };
+    // CAST: Same bits; and the lowest byte of the field.
+    iocb.describe(sqe.off as i64, ioprio, sqe.file_index as u8);
     Ok(Rw {
         addr: sqe.addr,
         len,
-        // CAST: Same bits.
-        pos: sqe.off as i64,
         done: 0,
         memory,
         flags: sqe.op_flags,
-        ioprio,
-        // CAST: The lowest byte of the field.
-        stream: sqe.file_index as u8,
         write,
-        cur_pos: false,
+        own_pos: sqe.off == u64::MAX,
         tried: false,
         pi,
     })
@@ -267,6 +281,12 @@ impl Rw {
             choice.held = Held::No;
             self.len = 0;
         }
+    }
+
+    /// Whether nothing has to be given back with it.
+    #[inline]
+    pub(crate) fn owns_nothing(&self) -> bool {
+        matches!(self.memory, Memory::User | Memory::Fixed) && self.pi.is_none()
     }
 
     /// Whether earlier tries have done something.
@@ -474,18 +494,16 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
     }
     let left = rw.left();
     let at = rw.addr.wrapping_add(u64::from(rw.done));
-    let memory = rw.memory.clone();
-    let iter = match &memory {
-        Memory::User | Memory::Chosen(_) => Iter::user(write, at, left),
-        Memory::Vector(segments) => Ok(Iter::segments(write, segments).after(rw.done())),
-        Memory::Fixed => buffer
-            .ok_or(EFAULT)
-            .and_then(|buffer| Iter::pinned(write, buffer, at, left)),
-        Memory::FixedPieces(_) => Err(EFAULT),
-        Memory::FixedVector(gathered) => buffer
-            .ok_or(EFAULT)
-            .and_then(|buffer| Iter::gathered(write, buffer, gathered))
-            .map(|iter| iter.after(rw.done())),
+    // What the iterator goes through; the request may be over before the call that uses it returns.
+    let pieces = rw.memory.pieces();
+    let iter = match (&pieces, buffer) {
+        (Pieces::One, None) if !rw.is_fixed() => Iter::user(write, at, left),
+        (Pieces::One, Some(buffer)) => Iter::pinned(write, buffer, at, left),
+        (Pieces::User(segments), _) => Ok(Iter::segments(write, segments).after(rw.done())),
+        (Pieces::Fixed(gathered), Some(buffer)) => {
+            Iter::gathered(write, buffer, gathered).map(|iter| iter.after(rw.done()))
+        }
+        _ => Err(EFAULT),
     };
     let mut iter = match iter {
         Ok(iter) => iter,
@@ -499,23 +517,16 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
     if !mode_ok {
         return refused(req, EBADF);
     }
-    let mut pos = rw.pos;
-    let mut has_pos = true;
-    if pos == -1 {
-        rw.cur_pos = !file::is_stream(file);
-        has_pos = rw.cur_pos;
-        pos = if rw.cur_pos { file::pos(file) } else { 0 };
+    let has_pos = !rw.own_pos || !file::is_stream(file);
+    if rw.own_pos {
+        r.iocb.set_pos(if has_pos { file::pos(file) } else { 0 });
     }
     let setup = Setup {
-        pos,
-        ioprio: rw.ioprio,
-        stream: rw.stream,
-        flags: rw.flags,
         write,
         has_pos,
         pi: rw.pi.as_deref().copied(),
     };
-    let mut prepared = r.iocb.prepare(file, &setup);
+    let mut prepared = r.iocb.prepare(file, rw.flags, write);
     // A file that cannot be told not to block, and is set so, is not to block anywhere.
     r.nowait = r.iocb.is_nowait() || file::is_nonblocking(file) && !file::supports_nowait(file);
     if prepared.is_ok() && polls {
@@ -568,13 +579,8 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
     if nonblock && res == EOPNOTSUPP.to_errno() as isize {
         res = again;
     }
-    if res > 0 {
-        let pos = r.iocb.pos();
-        if rw.cur_pos {
-            file::set_pos(file, pos);
-        } else if rw.pos != -1 {
-            rw.pos = pos;
-        }
+    if rw.own_pos && has_pos && res > 0 {
+        file::set_pos(file, r.iocb.pos());
     }
     // CAST: Only compared when positive.
     let short = res > 0 && (res as usize) < left;

@@ -510,14 +510,8 @@ int uring_ftruncate(struct file *file, s64 len)
 	return vfs_truncate(&file->f_path, len);
 }
 
-int uring_kiocb_init(struct kiocb *kiocb, struct file *file, s64 pos, u16 ioprio, u8 stream,
-		     int rwf, bool write)
+int uring_kiocb_set_flags(struct kiocb *kiocb, int rwf, bool write)
 {
-	kiocb->ki_filp = file;
-	kiocb->ki_pos = pos;
-	kiocb->ki_ioprio = ioprio;
-	kiocb->ki_write_stream = stream;
-	kiocb->ki_flags = file->f_iocb_flags;
 	return kiocb_set_rw_flags(kiocb, (__force rwf_t)rwf, write ? WRITE : READ);
 }
 
@@ -573,7 +567,7 @@ void uring_kiocb_wait_for_page(struct kiocb *kiocb, struct uring_page_wait *wait
 }
 
 /* Protection against freezing, held until the write is done; false if it would block. */
-bool uring_kiocb_start_write(struct kiocb *kiocb)
+static bool uring_kiocb_start_write(struct kiocb *kiocb)
 {
 	struct inode *inode = file_inode(kiocb->ki_filp);
 
@@ -634,13 +628,6 @@ static long uring_loop_rw(struct kiocb *kiocb, struct iov_iter *iter, u64 addr, 
 	return done;
 }
 
-/* What has to be checked before each try: the range, security modules, watchers. */
-int uring_kiocb_verify(struct kiocb *kiocb, struct iov_iter *iter, bool write, bool has_pos)
-{
-	return rw_verify_area(write ? WRITE : READ, kiocb->ki_filp,
-			      has_pos ? &kiocb->ki_pos : NULL, iov_iter_count(iter));
-}
-
 /* Protection information at a user address; meta is used until the transfer has been started. */
 int uring_kiocb_set_meta(struct kiocb *kiocb, struct uio_meta *meta, u16 flags, u16 app_tag,
 			 u64 seed, u64 addr, size_t len, bool write)
@@ -654,31 +641,63 @@ int uring_kiocb_set_meta(struct kiocb *kiocb, struct uio_meta *meta, u16 flags, 
 			   &meta->iter);
 }
 
-long uring_kiocb_read(struct kiocb *kiocb, struct iov_iter *iter, u64 addr)
+/* What has to be checked before each try: the range, security modules, watchers. */
+static int uring_kiocb_verify(struct kiocb *kiocb, struct iov_iter *iter, int rw, bool has_pos)
+{
+	return rw_verify_area(rw, kiocb->ki_filp, has_pos ? &kiocb->ki_pos : NULL,
+			      iov_iter_count(iter));
+}
+
+long uring_kiocb_read(struct kiocb *kiocb, struct iov_iter *iter, u64 addr, bool has_pos)
 {
 	struct file *file = kiocb->ki_filp;
+	int ret = uring_kiocb_verify(kiocb, iter, READ, has_pos);
 
-	if (file->f_op->read_iter)
+	if (unlikely(ret))
+		return ret;
+	if (likely(file->f_op->read_iter))
 		return file->f_op->read_iter(kiocb, iter);
 	if (file->f_op->read)
 		return uring_loop_rw(kiocb, iter, addr, false);
 	return -EINVAL;
 }
 
-long uring_kiocb_write(struct kiocb *kiocb, struct iov_iter *iter, u64 addr)
+static long uring_kiocb_write_any(struct kiocb *kiocb, struct iov_iter *iter, u64 addr)
 {
 	struct file *file = kiocb->ki_filp;
 
-	if (file->f_op->write_iter)
+	if (likely(file->f_op->write_iter))
 		return file->f_op->write_iter(kiocb, iter);
 	if (file->f_op->write)
 		return uring_loop_rw(kiocb, iter, addr, true);
 	return -EINVAL;
 }
 
+/* If it goes on in the background, uring_kiocb_end_write() is left to its completion. */
+long uring_kiocb_write(struct kiocb *kiocb, struct iov_iter *iter, u64 addr, bool has_pos)
+{
+	long ret = uring_kiocb_verify(kiocb, iter, WRITE, has_pos);
+
+	if (unlikely(ret))
+		return ret;
+	if (!uring_kiocb_start_write(kiocb))
+		return -EAGAIN;
+	ret = uring_kiocb_write_any(kiocb, iter, addr);
+	if (ret != -EIOCBQUEUED)
+		uring_kiocb_end_write(kiocb);
+	return ret;
+}
+
 int uring_iter_ubuf(struct iov_iter *iter, bool write, u64 addr, size_t len)
 {
-	return import_ubuf(write ? ITER_SOURCE : ITER_DEST, u64_to_user_ptr(addr), len, iter);
+	void __user *buf = u64_to_user_ptr(addr);
+
+	/* As import_ubuf(), without another call. */
+	len = min_t(size_t, len, MAX_RW_COUNT);
+	if (unlikely(!access_ok(buf, len)))
+		return -EFAULT;
+	iov_iter_ubuf(iter, write ? ITER_SOURCE : ITER_DEST, buf, len);
+	return 0;
 }
 
 int uring_iter_iovec(struct iov_iter *iter, bool write, const struct iovec *iov,

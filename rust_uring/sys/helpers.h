@@ -160,20 +160,17 @@ struct uring_page_wait {
 	struct kiocb *kiocb;
 };
 
-int uring_kiocb_init(struct kiocb *kiocb, struct file *file, s64 pos, u16 ioprio, u8 stream,
-		     int rwf, bool write);
-bool uring_kiocb_start_write(struct kiocb *kiocb);
+int uring_kiocb_set_flags(struct kiocb *kiocb, int rwf, bool write);
 void uring_kiocb_end_write(struct kiocb *kiocb);
 bool uring_kiocb_set_polled(struct kiocb *kiocb);
 int uring_kiocb_iopoll(struct kiocb *kiocb, struct io_comp_batch *batch, unsigned int flags);
 bool uring_kiocb_waits_for_page(struct kiocb *kiocb);
 void uring_kiocb_wait_for_page(struct kiocb *kiocb, struct uring_page_wait *wait,
 			       void (*unlocked)(struct kiocb *kiocb));
-int uring_kiocb_verify(struct kiocb *kiocb, struct iov_iter *iter, bool write, bool has_pos);
 int uring_kiocb_set_meta(struct kiocb *kiocb, struct uio_meta *meta, u16 flags, u16 app_tag,
 			 u64 seed, u64 addr, size_t len, bool write);
-long uring_kiocb_read(struct kiocb *kiocb, struct iov_iter *iter, u64 addr);
-long uring_kiocb_write(struct kiocb *kiocb, struct iov_iter *iter, u64 addr);
+long uring_kiocb_read(struct kiocb *kiocb, struct iov_iter *iter, u64 addr, bool has_pos);
+long uring_kiocb_write(struct kiocb *kiocb, struct iov_iter *iter, u64 addr, bool has_pos);
 int uring_iter_ubuf(struct iov_iter *iter, bool write, u64 addr, size_t len);
 int uring_iter_iovec(struct iov_iter *iter, bool write, const struct iovec *iov,
 		     unsigned long nr, size_t len);

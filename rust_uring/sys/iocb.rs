@@ -72,17 +72,8 @@ unsafe impl<T: Send> Send for Iocb<T> {}
 // SAFETY: All methods that change something are called by the owner of the box.
 unsafe impl<T: Send> Sync for Iocb<T> {}
 
-/// What a transfer is to be done with.
-#[derive(Clone, Copy)]
+/// How a transfer is to be done.
 pub(crate) struct Setup {
-    /// Position in the file.
-    pub(crate) pos: i64,
-    /// I/O priority.
-    pub(crate) ioprio: u16,
-    /// Write stream.
-    pub(crate) stream: u8,
-    /// `RWF_*`
-    pub(crate) flags: u32,
     /// Whether data goes to the file.
     pub(crate) write: bool,
     /// Whether the position means something.
@@ -122,7 +113,7 @@ impl<T: Transfer> Iocb<T> {
     /// A control block that is not in use.
     pub(crate) const fn new() -> Self {
         Self {
-            kiocb: Opaque::uninit(),
+            kiocb: Opaque::zeroed(),
             owner: UnsafeCell::new(null_mut()),
             page: None,
             polled: Atomic::new(NO_RESULT),
@@ -131,24 +122,35 @@ impl<T: Transfer> Iocb<T> {
         }
     }
 
-    /// Prepares a transfer on `file`. `EOPNOTSUPP` or `EINVAL` for flags that do not fit.
-    pub(crate) fn prepare(&mut self, file: &File, setup: &Setup) -> Result {
+    /// Sets what is the same for each try: the position in the file, the I/O priority, the write stream.
+    #[inline]
+    pub(crate) fn describe(&mut self, pos: i64, ioprio: u16, stream: u8) {
         let kiocb = self.kiocb.get();
-        // SAFETY: Ours; all zeroes is a valid start.
-        unsafe { kiocb.write(pin_init::zeroed()) };
-        // SAFETY: Both are valid. The file is only used while the owner of the box holds it.
-        to_result(unsafe {
-            // CAST: Same bits.
-            ffi::uring_kiocb_init(
-                kiocb,
-                file.as_ptr(),
-                setup.pos,
-                setup.ioprio,
-                setup.stream,
-                setup.flags as c_int,
-                setup.write,
-            )
-        })
+        // SAFETY: Ours, initialised, and not under way.
+        let kiocb = unsafe { &mut *kiocb };
+        kiocb.ki_pos = pos;
+        kiocb.ki_ioprio = ioprio;
+        kiocb.ki_write_stream = stream;
+    }
+
+    /// Prepares a try on `file`, with these `RWF_*`. `EOPNOTSUPP` or `EINVAL` for flags that do not fit.
+    #[inline]
+    pub(crate) fn prepare(&mut self, file: &File, flags: u32, write: bool) -> Result {
+        // SAFETY: Ours, initialised, and not under way.
+        let kiocb = unsafe { &mut *self.kiocb.get() };
+        kiocb.ki_filp = file.as_ptr();
+        kiocb.private = null_mut();
+        kiocb.ki_waitq = null_mut();
+        // CAST: Same bits.
+        // SAFETY: The file is open. Whoever changes its flags meanwhile, they are read once.
+        kiocb.ki_flags =
+            unsafe { (&raw const (*file.as_ptr()).f_iocb_flags).read_volatile() } as c_int;
+        if flags == 0 {
+            return Ok(());
+        }
+        // CAST: Same bits.
+        // SAFETY: As before. The file is only used while the owner of the box holds it.
+        to_result(unsafe { ffi::uring_kiocb_set_flags(kiocb, flags as c_int, write) })
     }
 
     #[inline]
@@ -251,10 +253,17 @@ impl<T: Transfer> Iocb<T> {
         Ok(())
     }
 
-    /// Position after the transfer.
+    /// The position, which is behind the data after a transfer.
+    #[inline]
     pub(crate) fn pos(&self) -> i64 {
-        // SAFETY: `prepare` was called.
+        // SAFETY: Initialised, and not under way.
         unsafe { (*self.kiocb.get()).ki_pos }
+    }
+
+    /// Sets the position.
+    pub(crate) fn set_pos(&mut self, pos: i64) {
+        // SAFETY: As for `pos`.
+        unsafe { (*self.kiocb.get()).ki_pos = pos };
     }
 }
 
@@ -313,25 +322,12 @@ pub(crate) fn start<T: Transfer>(
     }
     let (raw, addr) = iter.as_raw();
     // SAFETY: `prepare` was called; the file is held; the iterator is valid for the call.
-    let verified = unsafe { ffi::uring_kiocb_verify(kiocb, raw, setup.write, setup.has_pos) };
-    let result = if verified != 0 {
-        verified as isize
-    } else if setup.write {
-        // SAFETY: `prepare` was called; the file is held.
-        if !unsafe { ffi::uring_kiocb_start_write(kiocb) } {
-            EAGAIN.to_errno() as isize
+    let result = unsafe {
+        if setup.write {
+            ffi::uring_kiocb_write(kiocb, raw, addr, setup.has_pos)
         } else {
-            // SAFETY: As before; the iterator is valid for the call.
-            let result = unsafe { ffi::uring_kiocb_write(kiocb, raw, addr) };
-            if result != -(bindings::EIOCBQUEUED as isize) {
-                // SAFETY: Not under way, so it is still ours; pairs with the start above.
-                unsafe { ffi::uring_kiocb_end_write(kiocb) };
-            }
-            result
+            ffi::uring_kiocb_read(kiocb, raw, addr, setup.has_pos)
         }
-    } else {
-        // SAFETY: As before.
-        unsafe { ffi::uring_kiocb_read(kiocb, raw, addr) }
     };
     if result == -(bindings::EIOCBQUEUED as isize) {
         if polled {
