@@ -113,6 +113,10 @@ pub(crate) fn enter(ctx: &Ctx, call: &Call) -> Result<u32> {
         if getevents && ctx.defers() {
             complete::run(ctx, &mut state, call.min_complete.max(complete::BATCH));
         }
+        if getevents && submitted != 0 && wait::is_satisfied(ctx, &state, call.min_complete) {
+            // Whatever is wrong with the rest of the arguments, it would not be told any more.
+            return Ok(submitted);
+        }
     }
     if !getevents {
         return Ok(submitted);
@@ -191,11 +195,16 @@ fn enter_offloaded(ctx: &Ctx, call: &Call) -> Result<u32> {
 }
 
 /// Whether this is a call that comes back, and what it had done.
-#[inline]
+#[inline(always)]
 fn take_restart(ctx: &Ctx, state: &mut State, call: &Call) -> Option<Restart> {
     if !ctx.restarting.load(Relaxed) {
         return None;
     }
+    take_this_restart(ctx, state, call)
+}
+
+#[cold]
+fn take_this_restart(ctx: &Ctx, state: &mut State, call: &Call) -> Option<Restart> {
     let identity = call.identity(state);
     let found = state.restarts.take(task::current_key(), identity);
     ctx.restarting.store(!state.restarts.is_empty(), Relaxed);

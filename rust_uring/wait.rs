@@ -97,6 +97,14 @@ fn cq_span(ctx: &Ctx) -> (u32, u32) {
         .read(|rings| rings.map_or((0, 0), |r| (r.cq_head().load(), r.cq_tail().load())))
 }
 
+/// Whether there are enough CQEs, and nothing else that [`wait`] would do. The caller may run completions.
+#[inline]
+pub(crate) fn is_satisfied(ctx: &Ctx, state: &State, events: u32) -> bool {
+    let rings = &state.rings;
+    // CAST: A negative number is left to `wait`.
+    events as i32 >= 0 && rings.cq_ready() >= events.min(rings.cq_entries) && !ctx.has_work()
+}
+
 /// Waits until there are enough CQEs.
 ///
 /// `start` is when the call began, on the ring's clock.
