@@ -62,6 +62,7 @@ use crate::{
         SqThread, //
     },
     sys::{
+        file,
         iopoll::PollList,
         locked_rc::Key,
         mpsc::{
@@ -149,8 +150,8 @@ pub(crate) struct State {
     pub(crate) local: Fifo<Request>,
     /// Direct I/O was done: batches are collected for the device.
     pub(crate) plugs: bool,
-    /// The submitter's I/O priority, once it was asked for in this submission.
-    pub(crate) ioprio: Option<u16>,
+    /// During a submission: what was found out about the submitter.
+    pub(crate) submitting: Option<Submitting>,
     /// The chain that is being put together; only during a submission.
     pub(crate) chain: Option<Assembly>,
     /// What waits because of a drain.
@@ -204,7 +205,25 @@ pub(crate) struct State {
     pub(crate) restarts: Restarts,
 }
 
+/// What is the same for all requests of one submission.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Submitting {
+    /// The submitter's I/O priority.
+    ioprio: Option<u16>,
+    /// The number of its pool, which is kept.
+    pub(crate) pool: Option<u8>,
+}
+
 impl State {
+    /// The current task's I/O priority.
+    #[inline]
+    pub(crate) fn ioprio(&mut self) -> u16 {
+        match &mut self.submitting {
+            Some(now) => *now.ioprio.get_or_insert_with(file::current_ioprio),
+            None => file::current_ioprio(),
+        }
+    }
+
     /// Lets go of files that were closed for the current process while it was elsewhere.
     #[cold]
     pub(crate) fn let_go_of_closed(&mut self) {
@@ -361,7 +380,7 @@ impl RingCtx {
             cache: Cache::new(limits.requests),
             local: Fifo::new(),
             plugs: false,
-            ioprio: None,
+            submitting: None,
             chain: None,
             drain: Drain::new(),
             timers: Timers::new(),

@@ -13,7 +13,8 @@ use crate::{
     complete,
     ctx::{
         Ctx,
-        State, //
+        State,
+        Submitting, //
     },
     drain,
     link,
@@ -78,7 +79,7 @@ fn submit_batch(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
     }
 
     ctx.attend(state);
-    state.ioprio = None;
+    state.submitting = Some(Submitting::default());
     let submit_all = ctx.flags.contains(SetupFlag::SubmitAll);
     let mut left = entries;
     let mut starved = false;
@@ -103,6 +104,7 @@ fn submit_batch(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
     if state.chain.is_some() {
         link::end(ctx, state);
     }
+    state.submitting = None;
     ctx.stop_attending(state);
     if !ctx.defers() && !ctx.inbox.is_empty() {
         // What could not be done without blocking needs a worker of this process.
@@ -313,11 +315,23 @@ fn assign_for_op(state: &mut State, req: &mut Request) -> Result {
 
 /// Makes sure that the current process has a worker that others can hand its requests to. Returns the
 /// number by which a request knows the pool, 0 if there is none. Context: may sleep.
+#[inline]
 pub(crate) fn keep_pool(ctx: &Ctx, state: &mut State) -> u8 {
-    match state.pool(ctx) {
+    match state.submitting.and_then(|now| now.pool) {
+        Some(number) => number,
+        None => keep_pool_now(ctx, state),
+    }
+}
+
+fn keep_pool_now(ctx: &Ctx, state: &mut State) -> u8 {
+    let number = match state.pool(ctx) {
         Ok((index, pool)) if Pool::keep_worker(&pool) => pool_number(index),
         _ => 0,
+    };
+    if let Some(now) = &mut state.submitting {
+        now.pool = Some(number);
     }
+    number
 }
 
 /// The number by which a request knows a pool of the ring; 0 if there is none.

@@ -131,7 +131,7 @@ pub(crate) fn prep(state: &mut State, iocb: &mut Iocb<Request>, sqe: &Sqe) -> Re
         file::check_ioprio(sqe.ioprio)?;
         sqe.ioprio
     } else {
-        *state.ioprio.get_or_insert_with(file::current_ioprio)
+        state.ioprio()
     };
     let pi = match sqe.pad2 {
         0 => None,
