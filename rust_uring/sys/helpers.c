@@ -4,7 +4,6 @@
 #include <linux/compat.h>
 #include <linux/hrtimer.h>
 #include <linux/io_uring_types.h>
-#include <linux/magic.h>
 #include <linux/mman.h>
 #include <linux/net.h>
 #include <linux/pagemap.h>
@@ -328,10 +327,7 @@ unsigned long uring_get_unmapped_area(unsigned long len, unsigned long flags)
 /* The core offers io_is_uring_fops() to itself only; the name is in the dentry. */
 bool uring_file_is_native_ring(struct file *file)
 {
-	const struct dentry *dentry = file->f_path.dentry;
-
-	return dentry->d_sb->s_magic == ANON_INODE_FS_MAGIC &&
-	       !strcmp(dentry->d_name.name, "[io_uring]");
+	return uring_file_is_anon(file, "[io_uring]");
 }
 
 bool uring_file_is_unix_socket(struct file *file)

@@ -13,6 +13,7 @@
 #include <linux/eventfd.h>
 #include <linux/fdtable.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/percpu-refcount.h>
@@ -190,6 +191,17 @@ static const unsigned int URING_FMODE_WRITE = (__force unsigned int)FMODE_WRITE;
 static const unsigned int URING_FMODE_STREAM = (__force unsigned int)FMODE_STREAM;
 static const unsigned int URING_FMODE_NOWAIT = (__force unsigned int)FMODE_NOWAIT;
 static const u64 URING_MAX_RW_COUNT = MAX_RW_COUNT;
+
+#ifndef __BINDGEN__
+/* Is it a file without a name of its own that is called this (with brackets)? */
+static inline bool uring_file_is_anon(const struct file *file, const char *name)
+{
+	const struct dentry *dentry = file->f_path.dentry;
+
+	return dentry->d_sb->s_magic == ANON_INODE_FS_MAGIC &&
+	       dentry->d_name.len == strlen(name) && !strcmp(dentry->d_name.name, name);
+}
+#endif
 
 /* Polling files; defined in poll.c */
 unsigned int uring_poll_file(struct file *file, struct poll_table_struct *pt);

@@ -2,7 +2,6 @@
 /* Polling files: see poll.rs. */
 #include <linux/fs.h>
 #include <linux/kthread.h>
-#include <linux/magic.h>
 #include <linux/memcontrol.h>
 #include <linux/poll.h>
 #include <linux/sched/mm.h>
@@ -71,8 +70,7 @@ unsigned int uring_demangle_poll(unsigned int events)
 /* What a signalfd tells depends on who asks. */
 bool uring_file_is_signalfd(struct file *file)
 {
-	return file_inode(file)->i_sb->s_magic == ANON_INODE_FS_MAGIC &&
-	       !strcmp(file->f_path.dentry->d_name.name, "[signalfd]");
+	return uring_file_is_anon(file, "[signalfd]");
 }
 
 bool uring_file_is_fifo(struct file *file)
