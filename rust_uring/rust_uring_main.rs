@@ -96,6 +96,10 @@ module! {
             default: 256,
             description: "Workers of each class that one process may have",
         },
+        task_work: u32 {
+            default: 1,
+            description: "0: a thread of the kernel posts what completes later, and does not interrupt the submitter",
+        },
         unix_files: u32 {
             default: 0,
             description: "1: UNIX sockets may be registered (a ring that is sent over one registered in it stays for ever)",
@@ -130,6 +134,7 @@ impl kernel::InPlaceModule for RustUring {
             disabled: module_parameters::disabled.value(),
             group: module_parameters::group.value(),
         };
+        let wanted = module_parameters::task_work.value() != 0;
         let mode = module_parameters::mode.value() & 0o777;
         pin_init::pin_init_scope(move || {
             let globals = Globals::new(limits, gate)?;
@@ -138,7 +143,7 @@ impl kernel::InPlaceModule for RustUring {
             };
             Ok(try_pin_init!(Self {
                 // Before anybody can come in.
-                _task_work: task_work::Provider::new(),
+                _task_work: task_work::Provider::new(wanted),
                 device <- Registration::new(device, mode),
                 globals,
             }? Error))

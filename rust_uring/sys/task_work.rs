@@ -33,17 +33,19 @@ use kernel::{
 pub(crate) struct Provider(());
 
 impl Provider {
-    /// Looks whether the kernel has it.
-    pub(crate) fn new() -> Self {
-        // SAFETY: Called once, before anything is added.
-        unsafe { ffi::uring_task_work_get() };
+    /// Looks whether the kernel has it, if it is wanted at all.
+    pub(crate) fn new(wanted: bool) -> Self {
+        if wanted {
+            // SAFETY: Called once, before anything is added.
+            unsafe { ffi::uring_task_work_get() };
+        }
         Self(())
     }
 }
 
 impl Drop for Provider {
     fn drop(&mut self) {
-        // SAFETY: Called once, after `uring_task_work_get`.
+        // SAFETY: Called once, after `uring_task_work_get` if that was called at all.
         unsafe { ffi::uring_task_work_put() };
     }
 }
