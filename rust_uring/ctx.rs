@@ -15,99 +15,58 @@
 
 #![forbid(unsafe_code)]
 
+mod life;
+mod runner;
+mod state;
+
+pub(crate) use life::Ring;
+pub(crate) use state::{
+    State,
+    Submitting, //
+};
+
 use crate::{
     abi::{
         SetupFlag,
         SetupFlags, //
     },
-    buffers::{
-        self,
-        Buffer,
-        Folios, //
-    },
-    complete,
-    cq::Cq,
-    departed,
-    drain::Drain,
     eventfd::RingEventFd,
-    files::{
-        self,
-        FileTable, //
-    },
     globals::{
         Globals,
         RingSlot, //
     },
-    iopoll::{
-        self,
-        Fastest, //
-    },
-    kbuf::{
-        Groups,
-        Regions, //
-    },
-    link::Assembly,
-    personality::Personalities,
+    iopoll,
+    kbuf::Regions,
     pollers::Pollers,
-    release::Released,
-    request::{
-        Cache,
-        Request, //
-    },
+    request::Request,
     restriction::Restrictions,
     ring::Rings,
-    rsrc::Table,
-    sqpoll::{
-        self,
-        SqThread, //
-    },
+    sqpoll::SqThread,
     sys::{
-        file,
-        iopoll::PollList,
-        locked_rc::Key,
-        mpsc::{
-            Chain,
-            Fifo,
-            Inbox, //
-        },
+        mpsc::Inbox,
         percpu_ref::{
             Counted,
-            Counter,
-            Root, //
+            Counter, //
         },
-        poll::Polls,
         rcu_cell::RcuCell,
         region::Region,
         task::{
             self,
             Clock, //
         },
-        task_work::{
-            self,
-            RunInTask,
-            TaskWork, //
-        },
+        task_work::TaskWork,
         user::{
             Charge,
             User, //
         },
         wait::WaitQueue,
         workqueue, //
-    },
-    timeout::Timers,
-    wait::Restarts,
-    worker::{
-        Pool,
-        PoolUser, //
     }, //
 };
 use kernel::{
     c_str,
-    fs::File,
-    impl_has_work,
     mm::Mm,
     new_mutex,
-    new_work,
     prelude::*,
     static_lock_class,
     sync::{
@@ -115,7 +74,6 @@ use kernel::{
         atomic::{
             Acquire,
             Atomic,
-            Full,
             Relaxed,
             Release, //
         },
@@ -123,133 +81,13 @@ use kernel::{
         Mutex,
         SetOnce, //
     },
-    task::Task,
-    workqueue::{
-        Work,
-        WorkItem, //
-    }, //
+    task::Task, //
 };
 
 /// A ring that is alive for as long as this is borrowed.
 pub(crate) type Ctx = Counted<RingCtx>;
 /// A reference that keeps a ring alive.
 pub(crate) type CtxRef = Counter<RingCtx>;
-
-/// Everything that `uring_lock` protects: submission, completion, registration.
-pub(crate) struct State {
-    /// The memory of the rings; the same as in [`RingCtx::rings`].
-    pub(crate) rings: Arc<Rings>,
-    /// How far the SQ is consumed.
-    pub(crate) sq_head: u32,
-    /// The CQ.
-    pub(crate) cq: Cq,
-    /// Requests that are not in use.
-    pub(crate) cache: Cache,
-    /// What the batch that is under way leaves for its end: requests that completed in the submitter's
-    /// own context but not inline, and those that are to be issued now that others are done.
-    pub(crate) local: Fifo<Request>,
-    /// Direct I/O was done: batches are collected for the device.
-    pub(crate) plugs: bool,
-    /// During a submission: what was found out about the submitter.
-    pub(crate) submitting: Option<Submitting>,
-    /// The chain that is being put together; only during a submission.
-    pub(crate) chain: Option<Assembly>,
-    /// What waits because of a drain.
-    pub(crate) drain: Drain,
-    /// Requests that wait for a time.
-    pub(crate) timers: Timers,
-    /// Files whose descriptors were closed while nobody of their process was there, by the number of the
-    /// pool: see [`State::let_go_of_closed`].
-    pub(crate) closed: KVec<(u8, ARef<File>)>,
-    /// Processes that wait for a UNIX socket.
-    pub(crate) waiting: departed::Waiting,
-    /// Memory that what was submitted before may not use any more.
-    pub(crate) released: Released,
-    /// Requests that wait until a file is ready; also those that were woken, until that is dealt with.
-    pub(crate) polls: Polls<Request>,
-    /// Requests that are to be tried again, which nobody of their process has come for.
-    pub(crate) strays: Fifo<Request>,
-    /// The runner is at work: it looks at [`State::strays`] before it goes.
-    pub(crate) is_running: bool,
-    /// Completions that the last call of a deferring ring has left for the next one.
-    pub(crate) backlog: Chain<Request>,
-    /// One of the CQEs that were posted since the last look is that of a request that a worker ran.
-    pub(crate) from_worker: bool,
-    /// Tasks that are about to sleep, or sleep, in [`RingCtx::cq_wait`].
-    pub(crate) waiters: u32,
-    /// Registered credentials.
-    pub(crate) personalities: Personalities,
-    /// Its share in the workers of the processes that submit to it.
-    pub(crate) pools: KVec<PoolUser>,
-    /// The right to take and give back references to registered resources.
-    pub(crate) key: Key,
-    /// Registered files.
-    pub(crate) files: FileTable,
-    /// Registered buffers.
-    pub(crate) buffers: Table<Arc<Buffer>>,
-    /// Large folios that they are in.
-    pub(crate) folios: Folios,
-    /// Provided buffers.
-    pub(crate) kbufs: Groups,
-    /// What the ring may be used for.
-    pub(crate) restrictions: Restrictions,
-    /// The eventfd to signal; the same as in [`RingCtx::eventfd`].
-    pub(crate) eventfd: Option<Arc<RingEventFd>>,
-    /// Transfers whose completion has to be polled for.
-    pub(crate) poll_list: PollList<Request>,
-    /// How long those take at best.
-    pub(crate) fastest: Fastest,
-    /// How often was polled.
-    pub(crate) poll_turns: u32,
-    /// Waits that return to user space for a moment and come back.
-    pub(crate) restarts: Restarts,
-}
-
-/// What is the same for all requests of one submission.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Submitting {
-    /// The submitter's I/O priority.
-    ioprio: Option<u16>,
-    /// The number of its pool, which is kept.
-    pub(crate) pool: Option<u8>,
-}
-
-impl State {
-    /// The current task's I/O priority.
-    #[inline]
-    pub(crate) fn ioprio(&mut self) -> u16 {
-        match &mut self.submitting {
-            Some(now) => *now.ioprio.get_or_insert_with(file::current_ioprio),
-            None => file::current_ioprio(),
-        }
-    }
-
-    /// Lets go of files that were closed for the current process while it was elsewhere.
-    #[cold]
-    pub(crate) fn let_go_of_closed(&mut self) {
-        let pools = &self.pools;
-        let is_current = |number: u8| {
-            let user = pools.get(usize::from(number).wrapping_sub(1));
-            user.is_some_and(|user| user.pool().is_current())
-        };
-        self.closed.retain(|(number, _)| !is_current(*number));
-    }
-
-    /// The current process' pool of workers, and its index in [`State::pools`], where it stays.
-    /// `ENOMEM`, `EOPNOTSUPP`.
-    pub(crate) fn pool(&mut self, ctx: &Ctx) -> Result<(usize, Arc<Pool>)> {
-        let mut users = self.pools.iter().enumerate();
-        if let Some((index, user)) = users.find(|(_, user)| user.pool().is_current()) {
-            return Ok((index, user.pool().clone()));
-        }
-        // As natively: the queue depth, or four for each CPU, whatever is less.
-        let bounded = self.rings.sq_entries.min(4 * kernel::cpu::nr_cpu_ids());
-        let user = PoolUser::join(&ctx.globals, bounded)?;
-        let pool = user.pool().clone();
-        self.pools.push(user, GFP_KERNEL_ACCOUNT)?;
-        Ok((self.pools.len() - 1, pool))
-    }
-}
 
 /// What `mmap(2)` finds; protected by `mmap_lock`.
 pub(crate) struct Mappings {
@@ -373,40 +211,7 @@ impl RingCtx {
         if flags.contains(SetupFlag::SingleIssuer) && !disabled {
             submitter.populate(task::current());
         }
-        let state = State {
-            rings: rings.clone(),
-            sq_head: 0,
-            cq: Cq::new(flags, limits.overflow),
-            cache: Cache::new(limits.requests),
-            local: Fifo::new(),
-            plugs: false,
-            submitting: None,
-            chain: None,
-            drain: Drain::new(),
-            timers: Timers::new(),
-            closed: KVec::new(),
-            waiting: departed::Waiting::new(),
-            released: Released::new(),
-            polls: Polls::new(),
-            strays: Fifo::new(),
-            is_running: false,
-            backlog: Chain::new(),
-            from_worker: false,
-            waiters: 0,
-            personalities: Personalities::new(),
-            pools: KVec::new(),
-            key: Key::new(),
-            files: FileTable::none(),
-            buffers: Table::none(),
-            kbufs: Groups::new(),
-            folios: Folios::new(),
-            restrictions,
-            eventfd: None,
-            poll_list: PollList::new(),
-            fastest: Fastest::new(),
-            poll_turns: 0,
-            restarts: Restarts::new(),
-        };
+        let state = State::new(flags, rings.clone(), restrictions, &limits);
         let mappings = Mappings {
             rings: rings.clone(),
             param: None,
@@ -505,91 +310,6 @@ impl RingCtx {
         self.boottime.store(clock == Clock::Boottime, Relaxed);
     }
 
-    /// The task that the ring is bound to.
-    #[inline]
-    pub(crate) fn submitter(&self) -> Option<&Task> {
-        let bound = self.flags.contains(SetupFlag::SingleIssuer);
-        self.submitter
-            .as_ref()
-            .filter(|_| bound)
-            .map(|task| &**task)
-    }
-
-    /// Whether the task that submits posts CQEs whenever there are some, if there is just one such task: the
-    /// ring neither defers them nor has a thread for it.
-    #[inline]
-    fn is_plain(&self) -> bool {
-        let special = SetupFlag::DeferTaskrun | SetupFlag::Sqpoll;
-        !self.flags.contains_any(special)
-    }
-
-    /// The current task begins to submit: what completes from now on is seen by it at the end.
-    #[inline]
-    pub(crate) fn attend(&self, _state: &mut State) {
-        if !self.is_plain() {
-            return;
-        }
-        match self.submitter.as_ref() {
-            Some(task) if task::is_current(task) => {}
-            other => self.attend_as_another(other.is_some()),
-        }
-        self.attended.store(true, Relaxed);
-    }
-
-    #[cold]
-    fn attend_as_another(&self, has_first: bool) {
-        if has_first || !self.submitter.populate(task::current()) {
-            self.shared.store(true, Relaxed);
-        }
-    }
-
-    /// The current task has submitted, and is going to look at the completion list.
-    #[inline]
-    pub(crate) fn stop_attending(&self, _state: &mut State) {
-        if self.is_plain() {
-            // A full barrier; pairs with that in `Inbox::push`.
-            self.attended.xchg(false, Full);
-        }
-    }
-
-    /// Whether somebody is going to look at the completion list, after the caller's push. Context: any.
-    #[inline]
-    pub(crate) fn is_attended(&self) -> bool {
-        self.attended.load(Relaxed)
-    }
-
-    /// Lets the task that submits run the completion list on its way out of the kernel. False if there is not
-    /// just one, or the kernel does not have that. Context: any.
-    pub(crate) fn interrupt_submitter(ctx: &Ctx) -> bool {
-        if !ctx.is_plain() || ctx.shared.load(Relaxed) {
-            return false;
-        }
-        let at_once = !ctx.flags.contains(SetupFlag::CoopTaskrun);
-        let task = ctx.submitter.as_ref();
-        task.is_some_and(|task| task_work::add(task, ctx, at_once))
-    }
-
-    /// Whether the current task has yet to run the completion list on its way out of the kernel.
-    pub(crate) fn is_to_run_here(&self) -> bool {
-        self.in_submitter.is_pending()
-            && self.submitter.as_ref().is_some_and(|t| task::is_current(t))
-    }
-
-    /// Whether the current task may submit and register. Any may if the ring is not bound.
-    #[inline]
-    pub(crate) fn may_submit(&self) -> bool {
-        if !self.flags.contains(SetupFlag::SingleIssuer) {
-            return true;
-        }
-        self.submitter().is_some_and(task::is_current)
-    }
-
-    /// Whether the current task may run completions and so wait for them.
-    #[inline]
-    pub(crate) fn may_run(&self) -> bool {
-        !self.defers() || self.submitter().is_some_and(task::is_current)
-    }
-
     /// Rings that the user of this one has, and how many it may have.
     pub(crate) fn user_rings(&self) -> (u32, u32) {
         (
@@ -601,27 +321,6 @@ impl RingCtx {
     /// Whether a task that waits for CQEs has something to do even if no CQE comes.
     pub(crate) fn has_work(&self) -> bool {
         self.check.load(Relaxed) & CHECK_OVERFLOW != 0 || self.has_completions()
-    }
-
-    /// Whether requests can be issued by the current task as by others of its process: in a ring with a
-    /// thread that submits, that is the one with the right credentials, as long as it lives.
-    #[inline]
-    pub(crate) fn is_submitting(&self) -> bool {
-        self.sq_thread()
-            .is_none_or(|thread| thread.leaves_completions())
-    }
-
-    /// Whether there are completions that the current task may run. In a ring with a thread that
-    /// submits, none but that thread has its credentials and descriptors.
-    #[inline]
-    pub(crate) fn has_completions(&self) -> bool {
-        self.owes_completions() && self.is_submitting()
-    }
-
-    /// Whether there are completions to be run by whomever.
-    #[inline]
-    pub(crate) fn owes_completions(&self) -> bool {
-        !self.inbox.is_empty() || self.has_backlog.load(Relaxed)
     }
 
     /// Whether those who poll the descriptor find CQEs, or would after an `enter`.
@@ -639,103 +338,5 @@ impl RingCtx {
     /// Clears bits of [`Self::check`]. The caller holds `uring_lock`.
     pub(crate) fn clear_check(&self, _state: &mut State, bits: u32) {
         self.check.store(self.check.load(Relaxed) & !bits, Relaxed);
-    }
-}
-
-impl workqueue::Run for RingCtx {
-    fn task(&self) -> &workqueue::Task<Self> {
-        &self.runner
-    }
-
-    fn run(this: CtxRef) {
-        complete::run_in_worker(&this);
-    }
-}
-
-impl RunInTask for RingCtx {
-    fn task_work(&self) -> &TaskWork<Self> {
-        &self.in_submitter
-    }
-
-    fn run(this: CtxRef) {
-        complete::run_in_submitter(&this);
-    }
-}
-
-impl workqueue::Run<{ iopoll::POLLER }> for RingCtx {
-    fn task(&self) -> &workqueue::Task<Self, { iopoll::POLLER }> {
-        &self.poller
-    }
-
-    fn run(this: CtxRef) {
-        iopoll::run_in_kthread(&this);
-    }
-}
-
-/// What the ring file owns.
-#[pin_data]
-pub(crate) struct Ring {
-    #[pin]
-    exit: Work<Ring>,
-    /// The ring.
-    pub(crate) ctx: Root<RingCtx>,
-}
-
-impl_has_work! {
-    impl HasWork<Self> for Ring { self.exit }
-}
-
-impl Ring {
-    /// Puts a ring together. `ENOMEM`.
-    pub(crate) fn new(ctx: impl PinInit<RingCtx, Error>) -> Result<Pin<KBox<Self>>> {
-        let mut ctx = Root::new(ctx)?;
-        let weak = ctx.pollers.ring().clone();
-        ctx.set_weak(weak);
-        KBox::pin_init(
-            pin_init!(Self {
-                exit <- new_work!("Ring::exit"),
-                ctx,
-            }),
-            GFP_KERNEL,
-        )
-    }
-
-    /// The ring is not used any more: takes it down, in a kernel thread.
-    ///
-    /// Context: may sleep, but not for long: it may be the file's last close in a dying process.
-    pub(crate) fn retire(this: Pin<KBox<Self>>) {
-        this.ctx.kill();
-        let globals = this.ctx.globals.clone();
-        globals.queue.enqueue(this);
-    }
-}
-
-impl WorkItem for Ring {
-    type Pointer = Pin<KBox<Self>>;
-
-    /// Empties every place where a request can be, until the last one is back.
-    fn run(this: Pin<KBox<Self>>) {
-        this.ctx.pollers.queue.hang_up();
-        // A twentieth of a second, as natively.
-        let interval = kernel::time::msecs_to_jiffies(50);
-        sqpoll::detach(&this.ctx);
-        loop {
-            {
-                let mut state = this.ctx.state.lock();
-                for user in state.pools.iter() {
-                    user.pool().cancel_ring(&this.ctx);
-                }
-                iopoll::reap_all(&this.ctx, &mut state);
-                complete::cancel_all(&this.ctx, &mut state);
-                files::drop_all(&this.ctx, &mut state);
-                buffers::drop_all(&this.ctx, &mut state);
-                state.cq.drop_overflow();
-                state.cache.clear();
-            }
-            if this.ctx.wait_zero(interval) {
-                break;
-            }
-        }
-        // Field by field the rest goes with `this`.
     }
 }
