@@ -17,59 +17,35 @@ use crate::{
         RingCtx,
         State, //
     },
+    exits::{
+        AfterExit,
+        Watcher, //
+    },
     globals::Globals,
     poll,
     request::Request,
     sys::{
-        exit_watch::{
-            ExitWatch,
-            OnExit, //
-        },
+        exit_watch::ExitWatch,
         file,
         percpu_ref::Weak,
         task, //
     }, //
 };
 use kernel::{
-    impl_has_work,
-    new_work,
     prelude::*,
     sync::Arc,
     time::{
         delay::fsleep,
         Delta, //
-    },
-    workqueue::{
-        Work,
-        WorkItem, //
     }, //
 };
 
 /// Looks at a ring when a process is gone.
-#[pin_data]
-pub(crate) struct Departure {
-    ring: Arc<Weak<RingCtx>>,
-    globals: Arc<Globals>,
-    #[pin]
-    work: Work<Departure>,
-}
+pub(crate) struct Departure(Arc<Weak<RingCtx>>);
 
-impl_has_work! {
-    impl HasWork<Self> for Departure { self.work }
-}
-
-impl OnExit for Departure {
-    fn thread_exited(this: &Arc<Self>) {
-        // If it is queued already it has yet to look.
-        let _ = this.globals.queue.enqueue(this.clone());
-    }
-}
-
-impl WorkItem for Departure {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>) {
-        if let Some(ctx) = this.ring.get() {
+impl AfterExit for Departure {
+    fn look(&self, _globals: &Globals) {
+        if let Some(ctx) = self.0.get() {
             while !look(&ctx, &mut ctx.state.lock()) {
                 // A wakeup that is under way has a request.
                 fsleep(Delta::from_millis(1));
@@ -79,7 +55,7 @@ impl WorkItem for Departure {
 }
 
 /// The processes that wait for a UNIX socket through a ring.
-pub(crate) struct Waiting(KVec<Pin<KBox<ExitWatch<Departure>>>>);
+pub(crate) struct Waiting(KVec<Pin<KBox<ExitWatch<Watcher<Departure>>>>>);
 
 impl Waiting {
     /// None.
@@ -103,16 +79,9 @@ pub(crate) fn watch(state: &mut State, req: &Request) -> Result {
     if watches.iter().any(|watch| watch.is_current_process()) {
         return Ok(());
     }
-    let departure = Arc::pin_init(
-        pin_init!(Departure {
-            ring: req.ctx.pollers.ring().clone(),
-            globals: req.ctx.globals.clone(),
-            work <- new_work!("Departure::work"),
-        }),
-        GFP_KERNEL_ACCOUNT,
-    )?;
+    let departure = Departure(req.ctx.pollers.ring().clone());
     watches.reserve(1, GFP_KERNEL_ACCOUNT)?;
-    let watch = ExitWatch::process(departure)?;
+    let watch = ExitWatch::process(Watcher::new(&req.ctx.globals, departure)?)?;
     // There is room by the reservation above.
     let _ = watches.push_within_capacity(watch);
     Ok(())

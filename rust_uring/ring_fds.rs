@@ -11,12 +11,13 @@
 use crate::{
     abi::RsrcUpdate,
     ctx::Ring,
+    exits::{
+        AfterExit,
+        Watcher, //
+    },
     globals::Globals,
     sys::{
-        exit_watch::{
-            ExitWatch,
-            OnExit, //
-        },
+        exit_watch::ExitWatch,
         nospec,
         ring_file,
         task,
@@ -25,19 +26,13 @@ use crate::{
 };
 use kernel::{
     fs::File,
-    impl_has_work,
     new_mutex,
-    new_work,
     prelude::*,
     rbtree::RBTree,
     sync::{
         aref::ARef,
         Arc,
         Mutex, //
-    },
-    workqueue::{
-        Work,
-        WorkItem, //
     }, //
 };
 
@@ -48,7 +43,7 @@ pub(crate) const MAX: usize = 16;
 struct Table {
     files: [Option<ARef<File>>; MAX],
     exec_id: u32,
-    watch: Pin<KBox<ExitWatch<Reaper>>>,
+    watch: Pin<KBox<ExitWatch<Watcher<Reaper>>>>,
 }
 
 /// All tables, by the task's key.
@@ -59,29 +54,11 @@ pub(crate) struct RingFds {
 }
 
 /// Frees the tables of threads that are gone.
-#[pin_data]
-pub(crate) struct Reaper {
-    globals: Arc<Globals>,
-    #[pin]
-    work: Work<Reaper>,
-}
+struct Reaper;
 
-impl_has_work! {
-    impl HasWork<Self> for Reaper { self.work }
-}
-
-impl OnExit for Reaper {
-    fn thread_exited(this: &Arc<Self>) {
-        // If it is queued already it has yet to look.
-        let _ = this.globals.queue.enqueue(this.clone());
-    }
-}
-
-impl WorkItem for Reaper {
-    type Pointer = Arc<Self>;
-
-    fn run(this: Arc<Self>) {
-        this.globals.ring_fds.forget(|_, table| table.watch.gone());
+impl AfterExit for Reaper {
+    fn look(&self, globals: &Globals) {
+        globals.ring_fds.forget(|_, table| table.watch.gone());
     }
 }
 
@@ -187,17 +164,10 @@ impl RingFds {
 
 impl Table {
     fn new(globals: &Arc<Globals>) -> Result<KBox<Self>> {
-        let reaper = Arc::pin_init(
-            pin_init!(Reaper {
-                globals: globals.clone(),
-                work <- new_work!("RingFds::reaper"),
-            }),
-            GFP_KERNEL_ACCOUNT,
-        )?;
         let table = Self {
             files: [const { None }; MAX],
             exec_id: task::exec_id(),
-            watch: ExitWatch::current(reaper)?,
+            watch: ExitWatch::current(Watcher::new(globals, Reaper)?)?,
         };
         Ok(KBox::new(table, GFP_KERNEL_ACCOUNT)?)
     }

@@ -20,6 +20,7 @@ mod device;
 mod drain;
 mod enter;
 mod eventfd;
+mod exits;
 mod fdinfo;
 mod files;
 mod globals;
