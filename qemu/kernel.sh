@@ -136,6 +136,7 @@ make_stock() {
 		logged "$CACHE/log/stock-config.log" "$TOOLCHAIN" make -C "$SOURCE" O="$dir/O" olddefconfig
 		touch "$dir/configured"
 	fi
+	watch_build "$CACHE/log/stock-prepare.log" $$ >&2 9>&- &
 	logged "$CACHE/log/stock-prepare.log" "$TOOLCHAIN" make -C "$SOURCE" O="$dir/O" -j"$JOBS" modules_prepare
 	local release
 	release=$(cat "$dir/O/include/config/kernel.release")

@@ -156,6 +156,7 @@ build_tools() {
 		in_cargo "$TOP/tools" "$target" "$@"
 		return
 	fi
+	[ -e "$BUILD/tools/ruring" ] || say "building ruring (a minute or two the first time)"
 	in_cargo "$TOP/tools" "$target" cargo build --locked --release --bins --lib --examples --quiet >&2 ||
 		die "the tools do not build" "the first error above says why; crates come from crates.io, once"
 	install "$target"/release/{ruring,libruring_redirect.so,examples/nops,examples/cat} "$BUILD/tools/"
@@ -192,6 +193,7 @@ build_clients() {
 		in_cargo "$TOP/selftests/clients/crates" "$target" "$@"
 		return
 	fi
+	[ -e "$BUILD/clients/io-uring" ] || say "building programs on other crates, and in Go (some minutes the first time)"
 	in_cargo "$TOP/selftests/clients/crates" "$target" cargo build --locked --release --quiet >&2 ||
 		die "the clients do not build" "the first error above says why; crates come from crates.io, once"
 	install "$target"/release/{io-uring,tokio-uring} "$BUILD/clients/"
