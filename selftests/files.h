@@ -185,6 +185,15 @@ static __maybe_unused int new_file(int flags, size_t size)
 	return fd;
 }
 
+/* Makes a folder of this test's own in the place, and goes there. Returns 0 or a negative errno. */
+static __maybe_unused int own_folder(const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%s/%s.%d", files_dir, name, getpid());
+	return mkdir(path, 0777) || chdir(path) ? -errno : 0;
+}
+
 static __maybe_unused void put_file(const char *dir, const char *name, const char *text)
 {
 	char path[128];

@@ -14,15 +14,11 @@ IO_VARIANTS(open);
 
 FIXTURE_SETUP(open)
 {
-	char path[64];
-
 	self->mask = umask(0);
 	ASSERT_EQ(0, io_init(&self->io, variant->backend, 8, variant->flags,
 			     variant->sqe_flags));
-	snprintf(path, sizeof(path), "%s/open.%d", files_dir, getpid());
-	ASSERT_EQ(0, mkdir(path, 0777));
-	ASSERT_EQ(0, chdir(path));
-	self->dir = open(path, O_RDONLY | O_CLOEXEC);
+	ASSERT_EQ(0, own_folder("open"));
+	self->dir = open(".", O_RDONLY | O_CLOEXEC);
 	self->file = open("file", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 	ASSERT_LE(0, self->dir);
 	ASSERT_EQ(5, write(self->file, "12345", 5));

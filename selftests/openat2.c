@@ -24,14 +24,11 @@ IO_VARIANTS(openat2);
  */
 FIXTURE_SETUP(openat2)
 {
-	char path[64];
 	int fd;
 
 	ASSERT_EQ(0, io_init(&self->io, variant->backend, 8, variant->flags,
 			     variant->sqe_flags));
-	snprintf(path, sizeof(path), "%s/openat2.%d", files_dir, getpid());
-	ASSERT_EQ(0, mkdir(path, 0777));
-	ASSERT_EQ(0, chdir(path));
+	ASSERT_EQ(0, own_folder("openat2"));
 	self->top = open(".", O_PATH | O_CLOEXEC);
 	ASSERT_EQ(0, mkdir("dir", 0777));
 	close(open("beside", O_RDWR | O_CREAT, 0644));

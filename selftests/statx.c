@@ -13,15 +13,12 @@ IO_VARIANTS(statx);
 
 FIXTURE_SETUP(statx)
 {
-	char path[64];
 	int fd;
 
 	ASSERT_EQ(0, io_init(&self->io, variant->backend, 8, variant->flags,
 			     variant->sqe_flags));
-	snprintf(path, sizeof(path), "%s/statx.%d", files_dir, getpid());
-	ASSERT_EQ(0, mkdir(path, 0777));
-	ASSERT_EQ(0, chdir(path));
-	self->dir = open(path, O_RDONLY | O_CLOEXEC);
+	ASSERT_EQ(0, own_folder("statx"));
+	self->dir = open(".", O_RDONLY | O_CLOEXEC);
 	ASSERT_LE(0, self->dir);
 	fd = open("file", O_RDWR | O_CREAT, 0640);
 	ASSERT_EQ(5000, pwrite(fd, pages(8192), 5000, 100000));
