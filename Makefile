@@ -39,7 +39,8 @@ help:
 	@echo "on the way and cached. run, test, shell and check need root and a Debian-like machine."
 	@echo
 	@echo "KDIR=FOLDER        a kernel's build tree, with CONFIG_RUST=y"
-	@echo "KERNELS='test stock'   the guests of make test; TESTS='name name'   only these programs"
+	@echo "KERNELS='test stock'   the guests of make test; TESTS='name name'   only these programs; with"
+	@echo "                   JOBS=1 one guest after the other"
 	@echo "MODE=count|time|scale   make bench: instructions, nanoseconds, many requests and rings; HERE=1: on"
 	@echo "                   this machine instead of in a guest; ROWS=NOP: rows with that in their name"
 	@echo "BREAK=fail|kasan|panic|hang|leak   make test must fail, visibly: a check of the checker"

@@ -47,7 +47,7 @@ HEARTBEAT = 30  # seconds of silence after which we say that we still live
 # Under emulation a timer interrupt is lost now and then while the CPUs come up, and the guest sleeps for
 # ever. That has nothing to do with what is run in it: it is started again.
 BOOT_LIMIT = {"stock": 150}  # seconds
-BOOT_LIMIT_OTHERS = 300
+BOOT_LIMIT_OTHERS = 450
 BOOT_TRIES = 3
 
 

@@ -23,7 +23,48 @@ if [ "${1:-}" = --stress ]; then
 fi
 
 results=$TOP/build/results
-folders=()
+folders=() guests=()
+
+# What runs in the background does not hear an interrupt. Each guest is a process group.
+stop() {
+	local guest
+	trap - INT TERM
+	for guest in "${guests[@]}"; do kill -- "-$guest" 2>/dev/null || true; done
+	wait
+	exit "$1"
+}
+
+# run_guest KERNEL OUT TESTS-WITH-GUESTS-OF-THEIR-OWN...: what "list" in OUT names, and how the guest went.
+run_guest() {
+	local kernel=$1 out=$2 longest status=0 name
+	shift 2
+	for name in "$@"; do "$TOP/scripts/$name.sh" "$kernel" "$out"; done
+	if [ ! -s "$out/list" ] && [ ${#names[@]} -gt 0 ]; then
+		echo ok >"$out/guest"
+		return
+	fi
+	# The longest a guest can be silent: its longest test, three times as long on the test kernel, and a scan for leaks.
+	longest=$(awk -v scale="$SCALE" '$2 > n { n = $2 } END { print n * 3 * scale + 120 }' "$out/list")
+	[ -z "$BREAK" ] || longest=120
+	"$TOP/qemu/guest.py" --kernel "$kernel" --out "$out" --name guest --silence "$longest" --timeout "$GUEST_TIME" -- \
+		env BREAK="$BREAK" BROKEN_KO="$TOP/build/broken-$kernel/broken.ko" SCALE="$SCALE" \
+		${STRESS:+STRESS="$STRESS"} selftests/run-in-guest.sh \
+		"$TOP/build/$kernel/rust_uring/rust_uring.ko" "$TOP/build/selftests" "$out" "${names[@]}" || status=$?
+	case $status in
+	0) echo ok ;;
+	120) echo "it never came up" ;;
+	121) echo "it panicked" ;;
+	122) echo "it hung" ;;
+	123) echo "its kernel log holds a report" ;;
+	130 | 143) exit $status ;;
+	*) echo "the runner in it ended with status $status" ;;
+	esac >"$out/guest"
+}
+
+# Emulated, a guest keeps one core busy and hardly more.
+side_by_side=
+[ "${1:-}" = --stress ] || [ "$JOBS" -lt 2 ] || [[ $KERNELS != *' '* ]] || side_by_side=yes
+
 for kernel in $KERNELS; do
 	out=$results/$kernel
 	rm -rf "$out"
@@ -41,35 +82,27 @@ for kernel in $KERNELS; do
 	fi
 	folders+=("$out")
 	printf '%s\n' "${hosted[@]}" >"$out/expected"
-	for name in "${hosted[@]}"; do "$TOP/scripts/$name.sh" "$kernel" "$out"; done
-	if [ ! -s "$out/list" ] && [ ${#names[@]} -gt 0 ]; then
-		echo ok >"$out/guest"
-		continue
+	if [ -s "$out/list" ] || [ ${#names[@]} -eq 0 ]; then
+		{
+			echo module
+			[ "$kernel" != test ] || echo 'kunit-*'
+			[ "$BREAK" != fail ] || echo broken
+			cut -d' ' -f1 "$out/list"
+		} >>"$out/expected"
 	fi
-	{
-		echo module
-		[ "$kernel" != test ] || echo 'kunit-*'
-		[ "$BREAK" != fail ] || echo broken
-		cut -d' ' -f1 "$out/list"
-	} >>"$out/expected"
-	# The longest a guest can be silent: its longest test, three times as long on the test kernel, and a scan for leaks.
-	longest=$(awk -v scale="$SCALE" '$2 > n { n = $2 } END { print n * 3 * scale + 120 }' "$out/list")
-	[ -z "$BREAK" ] || longest=120
-	status=0
-	"$TOP/qemu/guest.py" --kernel "$kernel" --out "$out" --name guest --silence "$longest" --timeout "$GUEST_TIME" -- \
-		env BREAK="$BREAK" BROKEN_KO="$TOP/build/broken-$kernel/broken.ko" SCALE="$SCALE" \
-		${STRESS:+STRESS="$STRESS"} selftests/run-in-guest.sh \
-		"$TOP/build/$kernel/rust_uring/rust_uring.ko" "$TOP/build/selftests" "$out" "${names[@]}" || status=$?
-	case $status in
-	0) echo ok ;;
-	120) echo "it never came up" ;;
-	121) echo "it panicked" ;;
-	122) echo "it hung" ;;
-	123) echo "its kernel log holds a report" ;;
-	130 | 143) exit $status ;;
-	*) echo "the runner in it ended with status $status" ;;
-	esac >"$out/guest"
+	if [ -n "$side_by_side" ]; then
+		set -m
+		{ run_guest "$kernel" "$out" "${hosted[@]}" 2>&1 | sed -u "s/^/$kernel: /"; } &
+		set +m
+		guests+=($!)
+	else
+		run_guest "$kernel" "$out" "${hosted[@]}"
+	fi
 done
+trap 'stop 130' INT
+trap 'stop 143' TERM
+for guest in "${guests[@]}"; do wait "$guest" || stop $?; done
+trap - INT TERM
 
 [ ${#folders[@]} -gt 0 ] || die "no test was run" "KERNELS is '$KERNELS', TESTS is '${TESTS:-}'"
 say "results (in build/results)"
