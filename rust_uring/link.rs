@@ -76,18 +76,22 @@ impl Tie {
         } else {
             (cred::current().ok(), submit::keep_pool(ctx, state))
         };
-        Ok(KBox::new(
-            Self {
-                links: Chain::new(),
-                born: state.released.now(),
-                creds,
-                pool,
-                drain: false,
-                alone: false,
-                limit: None,
-            },
-            GFP_KERNEL_ACCOUNT,
-        )?)
+        let tie = Self {
+            links: Chain::new(),
+            born: state.released.now(),
+            creds,
+            pool,
+            drain: false,
+            alone: false,
+            limit: None,
+        };
+        match state.spare_tie.take() {
+            Some(mut spare) => {
+                *spare = tie;
+                Ok(spare)
+            }
+            None => Ok(KBox::new(tie, GFP_KERNEL_ACCOUNT)?),
+        }
     }
 
     /// Requests of the chain, with the one that holds this.
@@ -270,13 +274,18 @@ pub(crate) fn completed(ctx: &Ctx, state: &mut State, req: &Request, mut tie: KB
     tie.alone = false;
     end_limit(ctx, state, &mut tie);
     let broken = req.failed && req.sqe_flags & sqe::IO_HARDLINK == 0;
+    let mut links = core::mem::replace(&mut tie.links, Chain::new());
     if broken || ctx.is_dying() {
-        let links = core::mem::replace(&mut tie.links, Chain::new());
         cancel(ctx, state, links, req.skip);
-    } else if let Some(mut next) = tie.links.pop() {
+    } else if let Some(mut next) = links.pop() {
+        tie.links = links;
         next.tie = Some(tie);
         issue_soon(ctx, state, next);
+        return;
     }
+    // One is kept: chains often come one after another.
+    tie.creds = None;
+    state.spare_tie = Some(tie);
 }
 
 /// Issues a request when the current batch of completions is over.

@@ -19,7 +19,10 @@ use crate::{
     globals::Limits,
     iopoll::Fastest,
     kbuf::Groups,
-    link::Assembly,
+    link::{
+        Assembly,
+        Tie, //
+    },
     personality::Personalities,
     release::Released,
     request::{
@@ -74,6 +77,8 @@ pub(crate) struct State {
     pub(crate) submitting: Option<Submitting>,
     /// The chain that is being put together; only during a submission.
     pub(crate) chain: Option<Assembly>,
+    /// For the next chain.
+    pub(crate) spare_tie: Option<KBox<Tie>>,
     /// What waits because of a drain.
     pub(crate) drain: Drain,
     /// Requests that wait for a time.
@@ -151,6 +156,7 @@ impl State {
             plugs: false,
             submitting: None,
             chain: None,
+            spare_tie: None,
             drain: Drain::new(),
             timers: Timers::new(),
             closed: KVec::new(),
