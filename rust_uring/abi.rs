@@ -307,6 +307,9 @@ pub(crate) const CQ_EVENTFD_DISABLED: u32 = c::IORING_CQ_EVENTFD_DISABLED;
 /// `IORING_FEAT_NATIVE_WORKERS`: that workers are threads of the process.
 pub(crate) const NATIVE_WORKERS: u32 = c::IORING_FEAT_NATIVE_WORKERS;
 
+/// `IORING_FEAT_LINKED_FILE`: that the file of a request in a chain is looked for when it is its turn.
+pub(crate) const LINKED_FILE: u32 = c::IORING_FEAT_LINKED_FILE;
+
 /// `IORING_FEAT_SQPOLL_NONFIXED`: that rings with `SQPOLL` can use ordinary descriptors.
 pub(crate) const SQPOLL_NONFIXED: u32 = c::IORING_FEAT_SQPOLL_NONFIXED;
 
@@ -322,7 +325,6 @@ pub(crate) const FEATURES: u32 = c::IORING_FEAT_SINGLE_MMAP
     | c::IORING_FEAT_EXT_ARG
     | c::IORING_FEAT_CQE_SKIP
     | c::IORING_FEAT_REG_REG_RING
-    | c::IORING_FEAT_LINKED_FILE
     | c::IORING_FEAT_RW_ATTR
     | c::IORING_FEAT_MIN_TIMEOUT
     | c::IORING_FEAT_NO_IOWAIT;

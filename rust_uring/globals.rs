@@ -36,6 +36,8 @@ pub(crate) struct Limits {
     pub(crate) workers: u32,
     /// CQEs that the overflow list of one ring may hold.
     pub(crate) overflow: usize,
+    /// Threads of the kernel do what would block, and not threads of the process.
+    pub(crate) kernel_workers: bool,
     /// UNIX sockets may be registered.
     pub(crate) unix_files: bool,
 }

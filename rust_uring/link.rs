@@ -143,6 +143,9 @@ pub(crate) fn submit(ctx: &Ctx, state: &mut State, mut req: ReqBox, result: Resu
             }
         }
     }
+    if result.is_ok() {
+        submit::assign_early(ctx, &mut req);
+    }
     let goes_on = req.sqe_flags & sqe::LINKS != 0;
     match (state.chain.take(), goes_on) {
         (None, true) => {

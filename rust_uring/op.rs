@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub(crate) mod cancel;
+pub(crate) mod identity;
 pub(crate) mod kbuf;
 pub(crate) mod nop;
 pub(crate) mod open;
@@ -37,7 +38,8 @@ use crate::{
         cred,
         file,
         iopoll::Polled,
-        poll::mask, //
+        poll::mask,
+        task, //
     }, //
 };
 use kernel::{
@@ -438,6 +440,10 @@ pub(crate) fn run_blocking(mut req: ReqBox) -> Run {
             req.set_result(err.to_errno(), 0);
             return Run::Done(req);
         }
+    }
+    if task::is_kernel_thread() && !identity::is_open_to_all(&req) {
+        req.set_error(EOPNOTSUPP);
+        return Run::Done(req);
     }
     let _creds = req.creds.as_ref().map(cred::Overridden::new);
     match &req.op {

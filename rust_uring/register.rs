@@ -156,7 +156,7 @@ fn handle(ctx: &Ctx, state: &mut State, call: &Call) -> Result<i32> {
         reg::CLOCK => clock(ctx, call),
         reg::RESIZE_RINGS => resize::resize(ctx, state, call.array(1)?),
         reg::MEM_REGION => region::register(ctx, call.array(1)?),
-        reg::QUERY => query::query(call),
+        reg::QUERY => query::query(&ctx.globals.limits, call),
         reg::PBUF_RING => kbuf::register(ctx, state, call.array(1)?),
         reg::UNREGISTER_PBUF_RING => kbuf::unregister(ctx, state, call.array(1)?),
         reg::PBUF_STATUS => kbuf::status(state, call.array(1)?),
@@ -176,7 +176,7 @@ pub(crate) fn register_blind(globals: &Globals, call: &Call) -> Result<i32> {
     restriction::check_task(call.opcode)?;
     match call.opcode {
         reg::SEND_MSG_RING => msg::send(globals, call.array(1)?),
-        reg::QUERY => query::query(call),
+        reg::QUERY => query::query(&globals.limits, call),
         reg::RESTRICTIONS => restriction::register_for_task(call.arg, call.nr_args),
         _ => Err(EINVAL),
     }

@@ -33,13 +33,12 @@ use crate::{
 
 /// Whether only a thread of its process can try the request again: because it may block all the same, or
 /// depends on who does it.
-fn needs_process(req: &Request) -> bool {
+pub(crate) fn needs_process(req: &Request) -> bool {
     req.file.get().is_some_and(|file| {
         let write = matches!(&req.op, Op::Rw(rw) if rw.is_write());
         !(file::supports_nowait(file) || file::is_fifo(file))
             || !file::has_iter(file, write)
-            || file::is_signalfd(file)
-            || file::is_unix_socket(file) && write
+            || file::asks_who(file, write)
     })
 }
 

@@ -58,7 +58,8 @@ use crate::{
     },
     sys::{
         device::Registration,
-        task_work, //
+        task_work,
+        user_worker, //
     }, //
 };
 use kernel::{
@@ -101,6 +102,10 @@ module! {
             default: 1,
             description: "0: a thread of the kernel posts what completes later, and does not interrupt the submitter",
         },
+        kernel_workers: u32 {
+            default: 0,
+            description: "1: threads of the kernel do what would block, and not threads of the process",
+        },
         unix_files: u32 {
             default: 0,
             description: "1: UNIX sockets may be registered (a ring that is sent over one registered in it stays for ever)",
@@ -129,6 +134,8 @@ impl kernel::InPlaceModule for RustUring {
             workers: module_parameters::max_workers.value(),
             // CAST: Widening.
             overflow: module_parameters::max_overflow.value() as usize,
+            kernel_workers: module_parameters::kernel_workers.value() != 0
+                || !user_worker::available(),
             unix_files: module_parameters::unix_files.value() != 0,
         };
         let gate = Gate {

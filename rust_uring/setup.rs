@@ -15,7 +15,10 @@ use crate::{
         Ring,
         RingCtx, //
     },
-    globals::Globals,
+    globals::{
+        Globals,
+        Limits, //
+    },
     restriction::Restrictions,
     ring::{
         Layout,
@@ -134,7 +137,7 @@ pub(crate) fn setup(globals: &Arc<Globals>, entries: u32, params: u64) -> Result
         return Err(err);
     }
 
-    p.features = features();
+    p.features = features(&globals.limits);
     if let Err(err) = uaccess::write(params, &p) {
         Ring::retire(ring);
         return Err(err);
@@ -229,11 +232,13 @@ mod tests {
 }
 
 /// `IORING_FEAT_*` that are there on this kernel.
-pub(crate) fn features() -> u32 {
-    let workers = if user_worker::available() {
-        abi::NATIVE_WORKERS | abi::SQPOLL_NONFIXED
-    } else {
-        0
-    };
-    abi::FEATURES | workers
+pub(crate) fn features(limits: &Limits) -> u32 {
+    let mut features = abi::FEATURES;
+    if !limits.kernel_workers {
+        features |= abi::NATIVE_WORKERS | abi::LINKED_FILE;
+    }
+    if user_worker::available() {
+        features |= abi::SQPOLL_NONFIXED;
+    }
+    features
 }

@@ -13,13 +13,16 @@ use crate::{
     complete,
     ctx::{
         Ctx,
+        Ring,
         State,
         Submitting, //
     },
+    departed,
     drain,
     link,
     op::{
         self,
+        identity,
         open,
         rw,
         Issued,
@@ -36,6 +39,7 @@ use crate::{
     ring::sq_pending,
     sys::{
         cred,
+        file,
         plug,
         ring_file,
         task,
@@ -183,8 +187,10 @@ fn start_now(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
 #[inline(never)]
 fn issue_specially(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     let limit = link::limit(ctx, state, &mut req);
-    let forced = req.sqe_flags & abi::sqe::ASYNC != 0;
-    if forced && op::info(req.opcode).is_some_and(|info| !info.stays) {
+    let forced = req.sqe_flags & abi::sqe::ASYNC != 0
+        && op::info(req.opcode).is_some_and(|info| !info.stays)
+        && !(ctx.globals.limits.kernel_workers && identity::is_better_tried(&req));
+    if forced {
         op::before_worker(ctx, state, &mut req);
         punt(ctx, state, req);
     } else {
@@ -232,7 +238,11 @@ pub(crate) fn start_later(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
 pub(crate) fn assign_in_worker(req: &mut Request) -> Result {
     let ctx = req.ctx.clone();
     let mut state = ctx.state.lock();
-    assign(&mut state, req)?;
+    if task::is_kernel_thread() {
+        assign_without_descriptors(&mut state, req)?;
+    } else {
+        assign(&mut state, req)?;
+    }
     op::before_worker(&ctx, &mut state, req);
     Ok(())
 }
@@ -313,6 +323,40 @@ fn assign_for_op(state: &mut State, req: &mut Request) -> Result {
     }
 }
 
+/// The same in a thread that has no descriptors: the file is the one that was there when the request was
+/// submitted, see [`assign_early`]. `EOPNOTSUPP` if there was none.
+#[cold]
+fn assign_without_descriptors(state: &mut State, req: &mut Request) -> Result {
+    if op::info(req.opcode).is_some_and(|info| info.needs_file) {
+        if req.sqe_flags & abi::sqe::FIXED_FILE != 0 {
+            assign_file(state, req, req.fd, true)?;
+        } else if req.file.get().is_none() {
+            return Err(EOPNOTSUPP);
+        }
+    }
+    match &req.op {
+        Op::Rw(rw) if rw.is_fixed() => rw::assign_buffer(state, req, req.buf_index),
+        _ => Ok(()),
+    }
+}
+
+/// A request is submitted that has to wait for others. If a thread of the kernel is to issue it that cannot
+/// look for its file, so it is kept from now on; but for files that might keep the ring in turn.
+#[cold]
+pub(crate) fn assign_early(ctx: &Ctx, req: &mut Request) {
+    let later = ctx.globals.limits.kernel_workers && !ctx.defers() && ctx.sq_thread().is_none();
+    let needs_file = op::info(req.opcode).is_some_and(|info| info.needs_file);
+    if !later || !needs_file || req.sqe_flags & abi::sqe::FIXED_FILE != 0 {
+        return;
+    }
+    // CAST: A negative descriptor is one that does not exist.
+    if let Ok(file) = ring_file::fget(req.fd as u32) {
+        if ring_file::data::<Ring>(&file).is_none() && !file::is_unix_socket(&file) {
+            req.file = ReqFile::Normal(file);
+        }
+    }
+}
+
 /// Makes sure that the current process has a worker that others can hand its requests to. Returns the
 /// number by which a request knows the pool, 0 if there is none. Context: may sleep.
 #[inline]
@@ -364,10 +408,23 @@ pub(crate) fn punt(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     if task::is_kernel_thread() {
         return punt_back(ctx, state, req);
     }
+    let to_kernel = ctx.globals.limits.kernel_workers;
+    if to_kernel && !identity::is_open_to_all(&req) {
+        let issued = identity::run_here(ctx, state, req);
+        return see_to(ctx, state, issued);
+    }
     if req.creds.is_none() {
         req.creds = cred::current().ok();
     }
     let result = match state.pool(ctx) {
+        Ok((index, pool)) if to_kernel => {
+            // It is not one of this process who has it from now on.
+            req.pool = pool_number(index);
+            match departed::watch(state, &req) {
+                Ok(()) => Pool::submit(&pool, req),
+                Err(_) => Err(req),
+            }
+        }
         Ok((_, pool)) => Pool::submit(&pool, req),
         Err(_) => Err(req),
     };

@@ -4,7 +4,9 @@
 //!
 //! Each process has a pool. Its threads belong to the process (see [`crate::sys::user_worker`]), so a
 //! request runs with the memory, the limits and the file system view of the one that submitted it;
-//! only the credentials are put in place. Work on regular files and block devices is *bounded*: it
+//! only the credentials are put in place. Where the kernel has no such threads, or these are not wanted,
+//! they are the kernel's (see [`crate::sys::kernel_worker`]): memory and limits are lent to them for one
+//! request, and what needs more is not for them ([`crate::op::identity`]). Work on regular files and block devices is *bounded*: it
 //! ends by itself, so few threads do. All other work may wait for ever, and has more.
 //!
 //! Buffered writes to one file are done one after another, by whatever thread.
@@ -13,6 +15,7 @@
 
 mod affinity;
 mod cancel;
+mod crew;
 mod idle;
 mod pools;
 mod queue;
@@ -38,12 +41,13 @@ use crate::{
         mpsc::Fifo,
         percpu_ref::Counter,
         task,
-        user_worker::{
-            self,
-            UserWorker, //
+        thread::{
+            awake,
+            Thread, //
         }, //
     },
     worker::{
+        crew::Crew,
         idle::IDLE,
         queue::Queues,
         thread::Worker, //
@@ -66,14 +70,10 @@ use kernel::{
         SpinLock, //
     },
     task::Pid,
-    time::{
-        delay::fsleep,
-        hrtimer::{
-            ArcHrTimerHandle,
-            HrTimer,
-            HrTimerPointer, //
-        },
-        Delta, //
+    time::hrtimer::{
+        ArcHrTimerHandle,
+        HrTimer,
+        HrTimerPointer, //
     },
     workqueue::Work, //
 };
@@ -106,36 +106,45 @@ pub(crate) struct Pool {
     mm: ARef<Mm>,
     tgid: Pid,
     fds: usize,
+    /// Whose threads it has.
+    crew: Crew,
     globals: Arc<Globals>,
 }
 
 /// What the thread lock protects.
 #[derive(Default)]
 struct Threads {
-    list: KVec<UserWorker<Worker>>,
+    list: KVec<KBox<dyn Thread<Worker>>>,
     /// The timer, while there are threads.
     timer: Option<ArcHrTimerHandle<Pool>>,
     /// Where they are to run, if that was said.
     cpus: Option<Cpus>,
 }
 
-/// How often a thread that cannot be made is tried again, and after what time more each time.
-const TRIES: i64 = 3;
-const TRY_AGAIN: Delta = Delta::from_millis(5);
-
 impl Pool {
     /// `limits`: how many bounded and unbounded threads there may be.
     fn new(mm: ARef<Mm>, globals: &Arc<Globals>, limits: [u32; 2]) -> Result<Arc<Self>> {
+        let crew = Crew::new(globals)?;
+        let threads = Threads {
+            // The kernel's run anywhere by themselves.
+            cpus: if crew.is_kernel() {
+                Some(Cpus::of_current()?)
+            } else {
+                None
+            },
+            ..Default::default()
+        };
         Arc::pin_init(
             pin_init!(Self {
                 queues <- new_spinlock!(Queues::new(limits), "Pool::queues"),
-                threads <- new_mutex!(Threads::default(), "Pool::threads"),
+                threads <- new_mutex!(threads, "Pool::threads"),
                 timer <- HrTimer::new(),
                 reap <- new_work!("Pool::reap"),
                 keeps_worker: Atomic::new(false),
                 mm,
                 tgid: kernel::current!().tgid(),
                 fds: fd_table::current_id(),
+                crew,
                 globals: globals.clone(),
             }),
             GFP_KERNEL_ACCOUNT,
@@ -152,8 +161,12 @@ impl Pool {
     }
 
     /// Hands a request over. Gives it back if the process is gone, or has no thread at all and the
-    /// current task cannot make one. Context: may sleep.
+    /// current task cannot make one; a thread of the kernel takes nothing without credentials. Context: may
+    /// sleep.
     pub(crate) fn submit(this: &Arc<Self>, req: ReqBox) -> core::result::Result<(), ReqBox> {
+        if this.crew.is_kernel() && req.creds.is_none() {
+            return Err(req);
+        }
         let class = req.class();
         let may_spawn = this.may_spawn();
         let spawn = {
@@ -200,7 +213,7 @@ impl Pool {
                 return false;
             }
         };
-        user_worker::awake();
+        awake();
         if Self::spawn(this, class).is_err() {
             this.give_up_thread(class);
         }
@@ -238,10 +251,9 @@ impl Pool {
         true
     }
 
-    /// Whether the current task can make a thread: it is of the process, and not a kernel thread that
-    /// has borrowed its memory.
+    /// Whether the current task can make a thread.
     fn may_spawn(&self) -> bool {
-        user_worker::available() && self.is_current() && !task::is_kernel_thread()
+        self.crew.may_spawn(self.is_current())
     }
 
     /// The process' memory.
@@ -272,28 +284,13 @@ impl Pool {
         let worker = Worker::new(this, class)?;
         let threads = &mut *this.threads.lock();
         threads.list.reserve(1, GFP_KERNEL_ACCOUNT)?;
-        let thread = Self::spawn_stubbornly(&worker)?;
+        let thread = this.crew.spawn(&worker)?;
         // There is room by the reservation above.
         let _ = threads.list.push_within_capacity(thread);
         threads
             .timer
             .get_or_insert_with(|| this.clone().start(IDLE));
         Ok(())
-    }
-
-    /// Natively, too, it is tried a few times: another thread that is about to execute a program may be in
-    /// the way, or a limit.
-    fn spawn_stubbornly(worker: &Arc<Worker>) -> Result<UserWorker<Worker>> {
-        let mut tries = 0;
-        loop {
-            match UserWorker::spawn(worker.clone(), c"rust_uring-wrk") {
-                Err(err) if tries < TRIES && (err == EAGAIN || err == ERESTARTNOINTR) => {
-                    tries += 1;
-                    fsleep(TRY_AGAIN * tries);
-                }
-                result => return result,
-            }
-        }
     }
 
     fn wake_idle(&self, class: Class) {

@@ -26,26 +26,27 @@ ktap_check() {
 
 ktap_end() { echo "# exit $KTAP_FAILED" >>"$KTAP_FILE"; }
 
-# list_tests KERNEL [NAME...]: "LABEL LIMIT NAME ARGS..." of every test in
-# tests.list that is for this kernel, or of those named. The label is the name,
-# and the arguments when there are any.
+# list_tests KERNEL [NAME...]: "LABEL LIMIT PARAMETER NAME ARGS..." of every test
+# in tests.list that is for this kernel, or of those named. The label is the name,
+# and the arguments when there are any; PARAMETER is the module's, or "-".
 list_tests() {
 	awk -v kernel="$1" -v wanted=" ${*:2} " '
 		{ sub(/#.*/, "") }
 		NF == 0 || (wanted != "  " && !index(wanted, " " $1 " ")) { next }
 		{
-			on = "both"; limit = 60; args = ""
+			on = "both"; limit = 60; args = ""; parameter = "-"; label = $1
 			for (i = 2; i <= NF; i++) {
 				if ($i ~ /^(stock|test|both)$/) on = $i
 				else if ($i == "long") continue
 				else if ($i == "host") next
 				else if ($i ~ /^timeout=/) limit = substr($i, 9)
+				else if ($i ~ /^with=/) { parameter = substr($i, 6); label = label "-" parameter }
 				else args = args " " $i
 			}
 			if (on != "both" && on != kernel) next
-			label = $1 args
+			label = label args
 			gsub(/[^A-Za-z0-9_.-]+/, "-", label)
-			print label, limit, $1 args
+			print label, limit, parameter, $1 args
 		}' "$SELFTESTS/tests.list"
 }
 

@@ -42,10 +42,19 @@ loaded() { [ -e "$REFCOUNT" ]; }
 # The kernel's log says what ran when it reported something.
 mark() { echo "selftest: $*" >/dev/kmsg; }
 
+# The parameter that the module has, or is to have.
+PARAMETER=-
 load() {
-	mark "insmod"
-	insmod "$KO" || return
+	mark "insmod $PARAMETER"
+	if [ "$PARAMETER" = - ]; then insmod "$KO"; else insmod "$KO" "$PARAMETER"; fi || return
 	[ -c /dev/$MODULE ]
+}
+
+# Has the module loaded with this parameter.
+load_with() {
+	[ "$PARAMETER" = "$1" ] && return
+	PARAMETER=$1
+	rmmod "$MODULE" && load || not_left "insmod with $1 fails"
 }
 
 unused() {
@@ -164,7 +173,7 @@ deliberate() {
 }
 
 main() {
-	local label limit name args program
+	local label limit parameter name args program
 
 	if [ "$KERNEL" = test ]; then
 		echo clear >"$KMEMLEAK"
@@ -179,11 +188,12 @@ main() {
 		exit 1
 	fi
 
-	while read -r label limit name args; do
+	while read -r label limit parameter name args; do
 		# Checkers and emulation make the test kernel several times slower.
 		limit=$((limit * ${SCALE:-1} * SLOW))
 		program=$PROGRAMS/$name
 		[ -e "$SELFTESTS/$name.sh" ] && program=$SELFTESTS/$name.sh
+		load_with "$parameter"
 		# shellcheck disable=SC2086 # the arguments of a line are words
 		run_one "$label" "$limit" "$program" $args
 	done < <(list_tests "$KERNEL" "${WANTED[@]}")

@@ -506,6 +506,12 @@ static __maybe_unused int drop_privileges(uid_t uid)
 	return sys_result(syscall(SYS_capset, &hdr, data));
 }
 
+/* Are its workers threads of the kernel, and not of the process? */
+static __maybe_unused bool ring_has_kernel_workers(const struct ring *r)
+{
+	return r->backend == DEVICE && !(r->p.features & IORING_FEAT_NATIVE_WORKERS);
+}
+
 /*
  * The fixtures of most tests: one list of backends and kinds of rings.
  * In a file: FIXTURE(ring) with "struct ring r;", then RING_VARIANTS(ring).

@@ -5,7 +5,10 @@
  */
 #include "files.h"
 #include <pthread.h>
+#include <linux/userfaultfd.h>
 #include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -229,6 +232,72 @@ TEST_F_TIMEOUT(life, opens_more_than_there_is_room_for, 120)
 	}
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	EXPECT_EQ(0, status);
+}
+
+/* Memory that nobody fills: who touches it waits, for us or for death. */
+static char *unfilled(int *uffd)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	char *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	*uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	reg.range = (struct uffdio_range) { (unsigned long)p, 4096 };
+	if (p == MAP_FAILED || *uffd < 0 || ioctl(*uffd, UFFDIO_API, &api) ||
+	    ioctl(*uffd, UFFDIO_REGISTER, &reg))
+		return NULL;
+	return p;
+}
+
+/*
+ * A worker waits for memory of a process that is killed, while others have the
+ * ring: it must not stay, and keep the memory, for as long as they do.
+ */
+TEST_F_TIMEOUT(life, waits_for_memory_of_the_dead, 120)
+{
+	int status, fd, uffd, pidfd, go[2], i;
+	struct io_uring_cqe cqe;
+	char *buf;
+	pid_t child;
+
+	fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (fd < 0)
+		SKIP(return, "the kernel has no userfaultfd");
+	close(fd);
+	fd = memfd_create("data", MFD_CLOEXEC);
+	ASSERT_EQ(4096, pwrite(fd, pages(4096), 4096, 0));
+	ASSERT_EQ(0, pipe2(go, O_CLOEXEC));
+	ASSERT_EQ(0, io_init(&self->io, variant->backend, 8, 0, IOSQE_ASYNC));
+	child = fork();
+	if (!child) {
+		buf = unfilled(&uffd);
+		if (!buf)
+			_exit(1);
+		prep(&self->io, IORING_OP_READ, fd, buf, 4096, 0);
+		if (ring_submit(&self->io.r, 0) != 1 || write(go[1], &uffd, 4) != 4)
+			_exit(2);
+		pause();
+	}
+	ASSERT_EQ(4, read(go[0], &uffd, 4));
+	/* It is ours as well, so that the end of the process does not fill anything. */
+	pidfd = syscall(SYS_pidfd_open, child, 0);
+	ASSERT_LE(0, pidfd);
+	uffd = syscall(SYS_pidfd_getfd, pidfd, uffd, 0);
+	ASSERT_LE(0, uffd);
+	usleep(300000);
+	EXPECT_EQ(0, ring_ready(&self->io.r));
+	ASSERT_EQ(0, kill(child, SIGKILL));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(SIGKILL, status);
+	for (i = 0; i < 3000 && !ring_ready(&self->io.r); i++) {
+		usleep(10000);
+		ASSERT_EQ(0, ring_enter(&self->io.r, 0, 0, IORING_ENTER_GETEVENTS));
+	}
+	ASSERT_TRUE(ring_cqe(&self->io.r, &cqe));
+	EXPECT_GT(0, cqe.res) TH_LOG("result %d", cqe.res);
+	ring_exit(&self->io.r);
+	close(uffd);
+	close(fd);
 }
 
 TEST_HARNESS_MAIN

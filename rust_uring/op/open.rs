@@ -261,6 +261,11 @@ impl Statx {
 }
 
 impl Descriptor {
+    /// Whether it is about a slot only, and no descriptor.
+    pub(crate) fn is_slot(&self) -> bool {
+        matches!(self, Self::CloseSlot(_))
+    }
+
     /// The user memory that it reads and writes, if it does.
     pub(crate) fn span(&self) -> Option<Span> {
         match *self {
@@ -320,6 +325,22 @@ pub(crate) fn issue_open(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Issue
     });
     req.set_result(result.unwrap_or_else(|err| err.to_errno()), 0);
     Issued::Done(req)
+}
+
+/// The same if nobody else can do it: waits for what is not cached, and not for leases or for the other end
+/// of a pipe. Context: may sleep, in the submitter.
+pub(crate) fn run_here(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> ReqBox {
+    let dir = req.file.get();
+    let result = match &req.op {
+        Op::Statx(s) => path::statx(dir, &s.path, s.flags, s.mask, s.buffer).map(|()| 0),
+        Op::Open(open) => open.open(dir, true).and_then(|file| match open.slot {
+            0 => path::install(file, open.fd_flags()),
+            _ => files::install(ctx, state, file, open.slot()),
+        }),
+        _ => Err(EINVAL),
+    };
+    req.set_result(result.unwrap_or_else(|err| err.to_errno()), 0);
+    req
 }
 
 /// An open or a `statx(2)` by a worker.

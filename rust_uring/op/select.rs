@@ -22,6 +22,7 @@ use crate::{
     },
     op::{
         self,
+        rw,
         Issued,
         Op,
         Run, //
@@ -223,6 +224,24 @@ fn fail_multishot(groups: &mut Groups, mut req: ReqBox, res: i32) -> ReqBox {
     req
 }
 
+/// One that the submitter waits for; it is for once only. Context: may sleep.
+pub(crate) fn run_here(state: &mut State, mut req: ReqBox) -> Run {
+    if let Some((choice, _)) = choice_mut(&mut req.op) {
+        choice.multishot = false;
+    }
+    if let Err(err) = choose(&mut state.kbufs, &mut req, true) {
+        req.set_error(err);
+        return Run::Done(req);
+    }
+    match rw::run(req, None, rw::Wait::Here) {
+        Run::Done(mut req) => {
+            req.cqe.flags = choice_of(&req).map_or(0, |choice| choice.flags());
+            Run::Done(req)
+        }
+        run => run,
+    }
+}
+
 /// The same in a worker. `after`: what it was sent for. Context: may sleep.
 pub(crate) fn run_in_worker(mut req: ReqBox, after: After) -> Run {
     if is_multishot(&req) {
@@ -256,7 +275,7 @@ fn multishot_in_worker(mut req: ReqBox, after: After) -> core::result::Result<Re
         // A thread of its process was wanted, no more.
         let state = &mut *ctx.state.lock();
         submit::issue_again(&ctx, state, req);
-        complete::settle(&ctx, state);
+        complete::settle_in_worker(&ctx, state);
         return Err(Run::Gone);
     }
     let Some(file) = req.file.get().filter(|file| file::can_poll(file)) else {

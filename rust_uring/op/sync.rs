@@ -75,6 +75,11 @@ pub(crate) fn prep(sqe: &Sqe) -> Result<Sync> {
 }
 
 impl Sync {
+    /// Whether it changes the length.
+    pub(crate) fn is_truncate(&self) -> bool {
+        matches!(self, Self::Truncate(_))
+    }
+
     /// Whether it is never worth a try in the submitter: only some advice is.
     pub(crate) fn blocks(&self) -> bool {
         !matches!(

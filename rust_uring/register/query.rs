@@ -13,6 +13,7 @@ use crate::{
         QueryScq,
         SetupFlags, //
     },
+    globals::Limits,
     register::Call,
     setup,
     sys::{
@@ -34,14 +35,14 @@ const MAX_ANSWER: usize = size_of::<c::io_uring_query_opcode>();
 
 /// Answers a list of queries. `EINVAL`, `EFAULT`, `E2BIG`, `ERANGE` for too many, `EINTR` when the
 /// task is killed.
-pub(super) fn query(call: &Call) -> Result<i32> {
+pub(super) fn query(limits: &Limits, call: &Call) -> Result<i32> {
     if call.nr_args != 0 {
         return Err(EINVAL);
     }
     let mut addr = call.arg;
     let mut nr = 0;
     while addr != 0 {
-        addr = answer(addr)?;
+        addr = answer(limits, addr)?;
         nr += 1;
         if nr >= MAX_ENTRIES {
             return Err(ERANGE);
@@ -55,14 +56,14 @@ pub(super) fn query(call: &Call) -> Result<i32> {
 }
 
 /// Answers one query. Returns the address of the next.
-fn answer(addr: u64) -> Result<u64> {
+fn answer(limits: &Limits, addr: u64) -> Result<u64> {
     let mut hdr: QueryHdr = uaccess::read(addr)?;
     let room = hdr.size as usize;
     if room > PAGE_SIZE {
         return Err(E2BIG);
     }
     let mut copy = [0u8; MAX_ANSWER];
-    let opcodes = opcodes();
+    let opcodes = opcodes(limits);
     let scq = scq();
     let result: Result<&[u8]> = match hdr.query_op {
         c::IO_URING_QUERY_OPCODES | c::IO_URING_QUERY_SCQ => {
@@ -108,11 +109,11 @@ fn answer(addr: u64) -> Result<u64> {
 }
 
 /// `IO_URING_QUERY_OPCODES`
-fn opcodes() -> QueryOpcode {
+fn opcodes(limits: &Limits) -> QueryOpcode {
     QueryOpcode {
         nr_request_opcodes: u32::from(abi::op::LAST),
         nr_register_opcodes: abi::reg::LAST,
-        feature_flags: u64::from(setup::features()),
+        feature_flags: u64::from(setup::features(limits)),
         ring_setup_flags: u64::from(SetupFlags::SUPPORTED),
         enter_flags: u64::from(EnterFlags::all_bits()),
         sqe_flags: u64::from(abi::sqe::SUPPORTED),

@@ -25,11 +25,11 @@ use crate::{
             Overridden, //
         },
         task,
-        user_worker::{
+        thread::{
             self,
-            Job,
-            UserWorker, //
+            Job, //
         },
+        user_worker::UserWorker,
         workqueue, //
     }, //
 };
@@ -391,7 +391,7 @@ impl Job for Runner {
             thread.reap();
             return false;
         }
-        user_worker::awake();
+        thread::awake();
         let mut idle_at = task::jiffies().wrapping_add(thread.idle.load(Relaxed));
         if !thread.is_running() {
             thread.begin();

@@ -99,6 +99,25 @@ pub(crate) fn is_signalfd(file: &File) -> bool {
     unsafe { ffi::uring_file_is_signalfd(file.as_ptr()) }
 }
 
+/// Whether reading it, or writing, depends on who does it.
+pub(crate) fn asks_who(file: &File, write: bool) -> bool {
+    // SAFETY: The file is open.
+    unsafe { ffi::uring_file_asks_who(file.as_ptr(), write) }
+}
+
+/// Whether it is an eventfd or an inotify queue: who reads and writes these does not matter.
+pub(crate) fn is_counter(file: &File) -> bool {
+    // SAFETY: The file is open.
+    unsafe { ffi::uring_file_is_counter(file.as_ptr()) }
+}
+
+/// Whether it is a block device, or a regular file to which nothing but the credentials matters of the one who
+/// reads and writes it.
+pub(crate) fn is_storage(file: &File) -> bool {
+    // SAFETY: The file is open.
+    unsafe { ffi::uring_file_is_storage(file.as_ptr()) }
+}
+
 /// Whether it can be read, or written, with flags for just this transfer.
 pub(crate) fn has_iter(file: &File, write: bool) -> bool {
     // SAFETY: The file is open.

@@ -214,6 +214,9 @@ void uring_poll_dequeue(struct wait_queue_head **head, struct wait_queue_entry *
 unsigned int uring_mangle_poll(unsigned int events);
 unsigned int uring_demangle_poll(unsigned int events);
 bool uring_file_is_signalfd(struct file *file);
+bool uring_file_asks_who(struct file *file, bool write);
+bool uring_file_is_counter(struct file *file);
+bool uring_file_is_storage(struct file *file);
 bool uring_file_is_fifo(struct file *file);
 bool uring_file_has_iter(struct file *file, bool write);
 
@@ -242,6 +245,19 @@ void uring_worker_wake(struct vhost_task *worker);
 void uring_worker_stop(struct vhost_task *worker);
 void uring_interrupt_task(struct task_struct *task);
 void uring_clear_notify(void);
+
+/* Threads of the kernel that work for a process; defined in kthread.c */
+struct task_struct *uring_get_leader(void);
+bool uring_process_has_mm(struct task_struct *leader, struct mm_struct *mm);
+struct task_struct *uring_kthread_create(int (*fn)(void *data), void *data,
+					 struct task_struct *leader);
+void uring_kthread_stop(struct task_struct *task);
+void uring_kthread_wake(struct task_struct *task);
+bool uring_kthread_should_stop(void);
+void uring_kthread_kill(struct task_struct *task);
+int uring_kthread_begin(struct task_struct *leader);
+void uring_kthread_limits(struct task_struct *leader);
+void uring_kthread_wait_for_stop(void);
 
 /* Threads that stay; defined in thread.c */
 struct files_struct *uring_share_files(void);

@@ -3,6 +3,7 @@
 #include <linux/fs.h>
 #include <linux/kthread.h>
 #include <linux/memcontrol.h>
+#include <linux/net.h>
 #include <linux/poll.h>
 #include <linux/sched/mm.h>
 
@@ -71,6 +72,60 @@ unsigned int uring_demangle_poll(unsigned int events)
 bool uring_file_is_signalfd(struct file *file)
 {
 	return uring_file_is_anon(file, "[signalfd]");
+}
+
+/*
+ * Does a transfer depend on who does it? A signalfd has that one's signals, a
+ * userfaultfd may give that one a descriptor, and sockets of two families
+ * tell the other side its number.
+ */
+bool uring_file_asks_who(struct file *file, bool write)
+{
+	struct socket *sock = sock_from_file(file);
+
+	if (sock)
+		return write && sock->ops &&
+		       (sock->ops->family == AF_UNIX || sock->ops->family == AF_NETLINK);
+	return uring_file_is_anon(file, "[signalfd]") || uring_file_is_anon(file, "[userfaultfd]");
+}
+
+/* Does it have no more than numbers and events, which are anybody's? */
+bool uring_file_is_counter(struct file *file)
+{
+	return uring_file_is_anon(file, "[eventfd]") || uring_file_is_anon(file, "inotify");
+}
+
+/*
+ * Is it memory or a device that stores, seen as a file or as itself? Then who
+ * reads and writes it is nothing to it but credentials. Regular files of other
+ * filesystems may be a view of the task that looks.
+ */
+bool uring_file_is_storage(struct file *file)
+{
+	const struct inode *inode = file_inode(file);
+
+	if (S_ISBLK(inode->i_mode))
+		return true;
+	if (!S_ISREG(inode->i_mode))
+		return false;
+	if ((file->f_mode & FMODE_NOWAIT) || inode->i_sb->s_bdev)
+		return true;
+	switch (inode->i_sb->s_magic) {
+	case TMPFS_MAGIC:
+	case RAMFS_MAGIC:
+	case HUGETLBFS_MAGIC:
+	case OVERLAYFS_SUPER_MAGIC:
+	case FUSE_SUPER_MAGIC:
+	case NFS_SUPER_MAGIC:
+	case CIFS_SUPER_MAGIC:
+	case SMB2_SUPER_MAGIC:
+	case CEPH_SUPER_MAGIC:
+	case AFS_FS_MAGIC:
+	case V9FS_MAGIC:
+		return true;
+	default:
+		return false;
+	}
 }
 
 bool uring_file_is_fifo(struct file *file)

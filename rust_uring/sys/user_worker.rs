@@ -9,7 +9,11 @@
 
 use crate::sys::{
     fd_table::FdTable,
-    ffi, //
+    ffi,
+    thread::{
+        Job,
+        Thread, //
+    }, //
 };
 use core::ptr::NonNull;
 use kernel::{
@@ -17,43 +21,16 @@ use kernel::{
     new_spinlock,
     prelude::*,
     sync::{
-        aref::ARef,
         atomic::{
             Atomic,
             Relaxed, //
         },
         Arc,
         Completion,
-        SetOnce,
         SpinLock, //
     },
     task::Task, //
 };
-
-/// What a thread does.
-pub(crate) trait Job: Send + Sync + 'static {
-    /// Does one piece of work. Returns false if there was none: then the thread sleeps until it is
-    /// woken.
-    ///
-    /// Is called with the task state set to interruptible; has to call [`awake`] before it does
-    /// anything that can sleep. Who adds work wakes the thread afterwards.
-    fn work(&self) -> bool;
-
-    /// The process was killed, and the thread goes with it. Context: may sleep.
-    fn killed(&self);
-}
-
-/// Ends the state in which [`Job::work`] is called.
-pub(crate) fn awake() {
-    // SAFETY: No requirements.
-    unsafe { ffi::uring_set_task_running() };
-}
-
-/// Forgets an interruption that came for a piece of work that is over.
-pub(crate) fn forget_interrupt() {
-    // SAFETY: No requirements.
-    unsafe { ffi::uring_clear_notify() };
-}
 
 /// Whether the kernel has such threads.
 pub(crate) fn available() -> bool {
@@ -147,16 +124,20 @@ impl<J: Job> UserWorker<J> {
         // INVARIANT: As was just done.
         Ok(Self { thread, life })
     }
+}
 
-    /// What it does.
-    pub(crate) fn job(&self) -> &Arc<J> {
+impl<J: Job> Thread<J> for UserWorker<J> {
+    fn job(&self) -> &Arc<J> {
         &self.life.job
     }
 
-    /// Wakes it after work was added. Context: any.
-    pub(crate) fn wake(&self) {
+    fn wake(&self) {
         // SAFETY: Not stopped yet.
         unsafe { ffi::uring_worker_wake(self.thread.as_ptr()) };
+    }
+
+    fn kill(&self) {
+        // The kernel does: it is a thread of the process.
     }
 }
 
@@ -167,14 +148,6 @@ impl<J> Drop for UserWorker<J> {
         self.life.begun.wait_for_completion();
         // SAFETY: Not stopped yet; waits until the thread is gone.
         unsafe { ffi::uring_worker_stop(self.thread.as_ptr()) };
-    }
-}
-
-/// Interrupts what a thread of ours waits for. Context: any.
-pub(crate) fn interrupt(task: &SetOnce<ARef<Task>>) {
-    if let Some(task) = task.as_ref() {
-        // SAFETY: The task is valid.
-        unsafe { ffi::uring_interrupt_task(task.as_ptr()) };
     }
 }
 

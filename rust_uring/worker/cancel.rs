@@ -10,7 +10,7 @@ use crate::{
     request::Request,
     sys::{
         mpsc::Fifo,
-        user_worker, //
+        thread, //
     },
     worker::{
         cancelled,
@@ -50,15 +50,15 @@ impl Pool {
                     taken.push(req);
                 }
             }
-            for thread in threads.list.iter() {
+            for member in threads.list.iter() {
                 if !what.all && found != Found::Nothing {
                     break;
                 }
-                let worker = thread.job();
+                let worker = member.job();
                 let mut now = worker.running.lock();
                 if now.ring == key && what.fits(now.user_data, now.opcode, now.file, now.span) {
                     now.cancelled = true;
-                    user_worker::interrupt(&worker.task);
+                    thread::interrupt(&worker.task);
                     found = Found::Running;
                 }
             }
@@ -88,12 +88,12 @@ impl Pool {
             }
         }
         let mut running = false;
-        for thread in self.threads.lock().list.iter() {
-            let worker = thread.job();
+        for member in self.threads.lock().list.iter() {
+            let worker = member.job();
             let mut current = worker.running.lock();
             if current.ring == key {
                 current.cancelled = true;
-                user_worker::interrupt(&worker.task);
+                thread::interrupt(&worker.task);
                 running = true;
             }
         }

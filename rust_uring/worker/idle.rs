@@ -5,10 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::{
-    sys::user_worker::{
-        self,
-        UserWorker, //
-    },
+    sys::thread,
     worker::{
         thread::Worker,
         Class,
@@ -53,18 +50,30 @@ impl Pool {
     /// Whether none of the process' threads is left but ours.
     fn is_abandoned(&self) -> bool {
         let threads = self.threads.lock();
-        let task = threads
-            .list
-            .iter()
-            .find_map(|thread| thread.job().task.as_ref());
-        task.is_some_and(|task| user_worker::only_these_left(task))
+        let mut workers = threads.list.iter().map(|member| member.job());
+        let begun = workers.find(|worker| worker.task.as_ref().is_some());
+        self.crew.is_abandoned(begun.map(|worker| &**worker))
+    }
+
+    /// Whether the process of a pool of the kernel's threads is gone. Takes no lock.
+    pub(super) fn is_orphan(&self) -> bool {
+        self.crew.is_kernel() && self.crew.is_abandoned(None)
+    }
+
+    /// The process is gone: whatever the threads do for it ends. Context: may sleep, not in one of them.
+    pub(super) fn end_with_process(&self) {
+        self.queues.lock().closed = true;
+        for member in self.threads.lock().list.iter() {
+            member.kill();
+        }
+        self.shut_down();
     }
 
     /// Stops all threads. Context: may sleep, not in one of them.
     pub(super) fn shut_down(&self) {
         self.queues.lock().closed = true;
-        for thread in self.threads.lock().list.iter() {
-            user_worker::interrupt(&thread.job().task);
+        for member in self.threads.lock().list.iter() {
+            thread::interrupt(&member.job().task);
         }
         self.drop_waiting();
         let (threads, timer) = {
@@ -119,7 +128,7 @@ impl WorkItem for Pool {
     /// them have ended one by one: they must not keep the process.
     fn run(this: Arc<Self>) {
         if this.is_abandoned() {
-            return this.shut_down();
+            return this.end_with_process();
         }
         loop {
             // Stopped after the lock is released: a thread on its way out may need it.
@@ -127,7 +136,7 @@ impl WorkItem for Pool {
                 let threads = &mut *this.threads.lock();
                 let idle = threads.list.iter();
                 let Some(at) = idle
-                    .map(UserWorker::job)
+                    .map(|member| member.job())
                     .position(|worker| this.retire_if_idle(worker))
                 else {
                     break;

@@ -79,6 +79,22 @@ impl Pools {
         Ok(pool)
     }
 
+    /// Ends the pools of processes that are gone. Rings of theirs that others have keep them. Context: may
+    /// sleep.
+    pub(super) fn end_orphans(&self) {
+        let mut orphans = KVec::new();
+        {
+            let pools = self.pools.lock();
+            for (pool, _) in pools.iter().filter(|(pool, _)| pool.is_orphan()) {
+                // Without memory for it the pool's own timer does it.
+                let _ = orphans.push(pool.clone(), GFP_KERNEL_ACCOUNT);
+            }
+        }
+        for pool in orphans {
+            pool.end_with_process();
+        }
+    }
+
     /// Returns the pool if this was its last user.
     fn leave(&self, pool: &Arc<Pool>) -> Option<Arc<Pool>> {
         let mut pools = self.pools.lock();

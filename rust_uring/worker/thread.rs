@@ -20,7 +20,7 @@ use crate::{
     sys::{
         cpu,
         task,
-        user_worker::{
+        thread::{
             self,
             Job, //
         }, //
@@ -108,7 +108,8 @@ impl Worker {
         self.worked.store(true, Relaxed);
         let key = req.hash_key();
         req.from_worker = true;
-        if ctx.is_dying() {
+        let loan = self.pool.crew.lend();
+        if loan.is_none() || ctx.is_dying() {
             self.over();
             cancelled(req);
         } else {
@@ -135,7 +136,8 @@ impl Worker {
                 }
             }
         }
-        user_worker::forget_interrupt();
+        drop(loan);
+        thread::forget_interrupt();
         if let Some(key) = key {
             self.pool.release(key);
             // Somebody may have been waiting for this file.
@@ -154,8 +156,10 @@ impl Job for Worker {
         if self.task.as_ref().is_none() {
             // In this order: see `Pool::set_cpus`.
             self.task.populate(task::current());
-            user_worker::awake();
-            cpu::unbind();
+            thread::awake();
+            if !self.pool.crew.is_kernel() {
+                cpu::unbind();
+            }
             self.pool.bind_current();
             // Now that it is awake it has to be asked again.
             return true;
@@ -166,7 +170,7 @@ impl Job for Worker {
         let Some((req, more)) = self.pool.next(self) else {
             return false;
         };
-        user_worker::awake();
+        thread::awake();
         if more {
             // Who added it may have woken only us.
             self.pool.wake_idle(self.class);
