@@ -141,10 +141,10 @@ impl<T: Transfer> Iocb<T> {
         kiocb.ki_filp = file.as_ptr();
         kiocb.private = null_mut();
         kiocb.ki_waitq = null_mut();
-        // CAST: Same bits.
         // SAFETY: The file is open. Whoever changes its flags meanwhile, they are read once.
-        kiocb.ki_flags =
-            unsafe { (&raw const (*file.as_ptr()).f_iocb_flags).read_volatile() } as c_int;
+        let of_file = unsafe { (&raw const (*file.as_ptr()).f_iocb_flags).read_volatile() };
+        // CAST: Same bits.
+        kiocb.ki_flags = of_file as c_int;
         if flags == 0 {
             return Ok(());
         }

@@ -9,7 +9,8 @@
 #include <linux/task_work.h>
 #include "helpers.h"
 
-static typeof(&task_work_add) add;
+static int (*add)(struct task_struct *task, struct callback_head *work,
+		  enum task_work_notify_mode notify);
 static bool added;
 
 /*
