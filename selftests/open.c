@@ -97,13 +97,16 @@ TEST_F_TIMEOUT(open, as_the_system_call, 120)
 		O_WRONLY | O_NONBLOCK | O_CREAT, 3 | O_NONBLOCK,
 	};
 	int dirs[] = { AT_FDCWD, self->dir, self->file, -1, 1000, open("sub", O_PATH) };
-	unsigned int d, f, p;
+	unsigned int d, f, p, n = 0;
 
 	for (d = 0; d < ARRAY_SIZE(dirs); d++) {
 		for (p = 0; p < ARRAY_SIZE(paths); p++) {
 			for (f = 0; f < ARRAY_SIZE(flags); f++) {
 				int want, is;
 
+				/* Natively it is to be shown that the test is right. */
+				if (variant->backend == NATIVE && n++ % 7)
+					continue;
 				want = by_call(dirs[d], paths[p], flags[f], 0644);
 				clean();
 				is = by_ring(&self->io, dirs[d], paths[p], flags[f], 0644);
