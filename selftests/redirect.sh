@@ -101,11 +101,12 @@ users() {
 }
 
 tool() {
-	plan 14
+	plan 15
 	check "the exit status is the program's" returns 7 run -- sh -c 'exit 7'
 	check "with --stats, too" returns 7 run --stats -- sh -c 'exit 7'
 	# shellcheck disable=SC2016 # it is for the inner shell
 	check "so is the signal" returns 137 run --stats -- sh -c 'kill -KILL $$'
+	check "no more signals are ignored" says "$(grep SigIgn /proc/self/status)" run -- grep SigIgn /proc/self/status
 	check "no such program" returns 127 run -- /nonexistent
 	check "no program" returns 126 run -- /dev/null
 	check "--stats counts" says "enter                 0" run --stats -- true

@@ -43,6 +43,9 @@ enum Command {
 const OWN_FAILURE: u8 = 125;
 
 fn main() -> ExitCode {
+    // Rust's runtime ignores it, and what we become would go on doing so.
+    // SAFETY: No handler is involved.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
     let result = match Args::parse().command {
         Command::Run(args) => run::run(args),
         Command::Probe(args) => probe::run(&args),
