@@ -40,7 +40,7 @@ help:
 	@echo
 	@echo "KDIR=FOLDER        a kernel's build tree, with CONFIG_RUST=y"
 	@echo "KERNELS='test stock'   the guests of make test; TESTS='name name'   only these programs; with"
-	@echo "                   JOBS=1 one guest after the other"
+	@echo "                   JOBS=4 or more: both guests side by side"
 	@echo "MODE=count|time|scale   make bench: instructions, nanoseconds, many requests and rings; HERE=1: on"
 	@echo "                   this machine instead of in a guest; ROWS=NOP: rows with that in their name"
 	@echo "BREAK=fail|kasan|panic|hang|leak   make test must fail, visibly: a check of the checker"
