@@ -4,12 +4,23 @@
 //!
 //! The types and constants are generated from [`include/uapi/linux/io_uring.h`] and from our own
 //! `include/uapi/linux/rust_uring.h`; this file gives them the names and types that the module
-//! works with. [`Sqe`] is written by hand, because the unions of the C structure cannot be read
+//! works with. [`Sqe`] is written by hand (in `abi/entry.rs`), because the unions of the C structure cannot be read
 //! safely; the asserts below hold it to the C layout.
 //!
 //! [`include/uapi/linux/io_uring.h`]: srctree/include/uapi/linux/io_uring.h
 
 #![forbid(unsafe_code)]
+
+mod entry;
+
+pub(crate) use entry::{
+    Sqe,
+    SqeAddresses,
+    SqeHead,
+    SqeNames,
+    SqeOptions,
+    SqeRest, //
+};
 
 use crate::sys::abi_types as c;
 use core::mem::offset_of;
@@ -41,64 +52,14 @@ pub(crate) use c::{
     rust_uring_setup as SetupArg, //
 };
 
-/// A submission queue entry, copied out of the ring before anything looks at it.
-///
-/// One flat field for each union of `struct io_uring_sqe`, under the union's most telling name.
-#[repr(C)]
-#[derive(Clone, Copy, FromBytes, IntoBytes)]
-pub(crate) struct Sqe {
-    /// `IORING_OP_*`.
-    pub(crate) opcode: u8,
-    /// `IOSQE_*`.
-    pub(crate) flags: u8,
-    /// I/O priority, or flags of the network opcodes.
-    pub(crate) ioprio: u16,
-    /// File descriptor, or index of a registered file.
-    pub(crate) fd: i32,
-    /// Offset in the file; also `addr2`, `cmd_op`.
-    pub(crate) off: u64,
-    /// User address; also `splice_off_in`, `level` and `optname`.
-    pub(crate) addr: u64,
-    /// Length in bytes, or number of iovecs.
-    pub(crate) len: u32,
-    /// The opcode's own flags: `rw_flags`, `nop_flags`, `msg_ring_flags` and so on.
-    pub(crate) op_flags: u32,
-    /// Handed back in the CQE.
-    pub(crate) user_data: u64,
-    /// Index of a registered buffer, or `buf_group`.
-    pub(crate) buf_index: u16,
-    /// Credentials to run with, 0 for the caller's own.
-    pub(crate) personality: u16,
-    /// `splice_fd_in`, `file_index`, `optlen`, `addr_len`, `write_stream`.
-    pub(crate) file_index: u32,
-    /// `addr3`, `attr_ptr`, `optval`; the command of a 128-byte SQE begins here.
-    pub(crate) addr3: u64,
-    /// `attr_type_mask`.
-    pub(crate) pad2: u64,
-}
-
 /// Size of an SQE slot in bytes; rings with `SQE128` use two for each entry.
 pub(crate) const SQE_SIZE: usize = 64;
 
 /// Size of a CQE slot in bytes; `CQE32` rings use two for each entry.
 pub(crate) const CQE_SIZE: usize = 16;
 
-static_assert!(size_of::<Sqe>() == SQE_SIZE);
 static_assert!(size_of::<c::io_uring_sqe>() == SQE_SIZE);
 static_assert!(size_of::<c::io_uring_cqe>() == CQE_SIZE);
-static_assert!(offset_of!(Sqe, opcode) == offset_of!(c::io_uring_sqe, opcode));
-static_assert!(offset_of!(Sqe, flags) == offset_of!(c::io_uring_sqe, flags));
-static_assert!(offset_of!(Sqe, ioprio) == offset_of!(c::io_uring_sqe, ioprio));
-static_assert!(offset_of!(Sqe, fd) == offset_of!(c::io_uring_sqe, fd));
-static_assert!(offset_of!(Sqe, off) == offset_of!(c::io_uring_sqe, __bindgen_anon_1));
-static_assert!(offset_of!(Sqe, addr) == offset_of!(c::io_uring_sqe, __bindgen_anon_2));
-static_assert!(offset_of!(Sqe, len) == offset_of!(c::io_uring_sqe, len));
-static_assert!(offset_of!(Sqe, op_flags) == offset_of!(c::io_uring_sqe, __bindgen_anon_3));
-static_assert!(offset_of!(Sqe, user_data) == offset_of!(c::io_uring_sqe, user_data));
-static_assert!(offset_of!(Sqe, buf_index) == offset_of!(c::io_uring_sqe, __bindgen_anon_4));
-static_assert!(offset_of!(Sqe, personality) == offset_of!(c::io_uring_sqe, personality));
-static_assert!(offset_of!(Sqe, file_index) == offset_of!(c::io_uring_sqe, __bindgen_anon_5));
-static_assert!(offset_of!(Sqe, addr3) == offset_of!(c::io_uring_sqe, __bindgen_anon_6));
 
 /// Offsets in `struct io_rings`, the header of the ring memory. They are ABI through
 /// `struct io_uring_params`.

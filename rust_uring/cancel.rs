@@ -97,7 +97,7 @@ impl Match {
     /// Whether this one is meant.
     pub(crate) fn fits_request(&self, req: &Request) -> bool {
         let file = req.file.get().map_or(0, file_key);
-        self.fits(req.cqe.user_data, req.opcode, file, req.span())
+        self.fits(req.cqe.user_data, req.head.opcode, file, req.span())
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) fn post(ctx: &Ctx, state: &mut State, cqe: &Cqe, extra: &[u64; 2]) ->
     let rings = &state.rings;
     let posted = state.cq.post(rings, cqe, extra);
     if posted == Posted::Ring {
-        trace::complete(ctx, cqe.user_data, cqe.res, cqe.flags);
+        trace::complete(ctx, || (cqe.user_data, cqe.res, cqe.flags));
     } else {
         overflowed(ctx, state, cqe, posted);
     }
@@ -77,14 +77,14 @@ pub(crate) fn post(ctx: &Ctx, state: &mut State, cqe: &Cqe, extra: &[u64; 2]) ->
 pub(crate) fn post_if_room(ctx: &Ctx, state: &mut State, cqe: &Cqe) -> bool {
     let posted = state.cq.post_if_room(&state.rings, cqe);
     if posted {
-        trace::complete(ctx, cqe.user_data, cqe.res, cqe.flags);
+        trace::complete(ctx, || (cqe.user_data, cqe.res, cqe.flags));
     }
     posted
 }
 
 #[cold]
 fn overflowed(ctx: &Ctx, state: &mut State, cqe: &Cqe, posted: Posted) {
-    trace::overflow(ctx, cqe.user_data, cqe.res, cqe.flags);
+    trace::overflow(ctx, || (cqe.user_data, cqe.res, cqe.flags));
     let bit = if posted == Posted::Lost {
         CHECK_LOST
     } else {
@@ -104,11 +104,8 @@ fn overflowed(ctx: &Ctx, state: &mut State, cqe: &Cqe, posted: Posted) {
 #[inline(always)]
 pub(crate) fn finish(ctx: &Ctx, state: &mut State, req: ReqBox) {
     // A failure is always told.
-    if !req.skip || req.failed {
+    if !req.skips() || req.failed {
         post(ctx, state, &req.cqe, &req.extra);
-        if matches!(req.op, Op::Timeout(_)) {
-            state.timers.posted();
-        }
     }
     retire(ctx, state, req);
 }
@@ -127,7 +124,7 @@ pub(crate) fn finish_soon(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
 /// A request did not run because of another one's failure.
 #[cold]
 pub(crate) fn finish_cancelled(ctx: &Ctx, state: &mut State, req: ReqBox) {
-    if !req.skip {
+    if !req.skips() {
         post(ctx, state, &req.cqe, &req.extra);
     }
     retire(ctx, state, req);

@@ -48,28 +48,28 @@ pub(crate) struct Cq {
     tail: u32,
     /// What was published last.
     published: u32,
-    /// CQEs that can be written before anything has to be looked at: the application's head, the
-    /// overflow list, the size of the CQE. In rings with CQEs of 32 bytes always 0.
-    room: u32,
+    /// Up to which position CQEs can be written before anything has to be looked at: the application's
+    /// head, the overflow list, the size of the CQE. In rings with CQEs of 32 bytes always the next one.
+    limit: u32,
     /// CQEs of two sizes.
     mixed: bool,
     /// All CQEs have 32 bytes.
     big: bool,
     overflow: Fifo<Overflow>,
     /// How long that list may get.
-    limit: usize,
+    overflow_limit: usize,
 }
 
 impl Cq {
-    pub(crate) fn new(flags: SetupFlags, limit: usize) -> Self {
+    pub(crate) fn new(flags: SetupFlags, overflow_limit: usize) -> Self {
         Self {
             tail: 0,
             published: 0,
-            room: 0,
+            limit: 0,
             mixed: flags.contains(SetupFlag::CqeMixed),
             big: flags.contains(SetupFlag::Cqe32),
             overflow: Fifo::new(),
-            limit,
+            overflow_limit,
         }
     }
 
@@ -104,12 +104,12 @@ impl Cq {
 
     /// How long the overflow list may get.
     pub(crate) fn overflow_limit(&self) -> usize {
-        self.limit
+        self.overflow_limit
     }
 
     /// After the ring's memory was replaced: look at the head again.
     pub(crate) fn forget_room(&mut self) {
-        self.room = 0;
+        self.limit = self.tail;
     }
 
     /// Writes a CQE into the ring, or keeps it for later.
@@ -118,12 +118,11 @@ impl Cq {
     /// part of the interface. Context: may sleep.
     #[inline(always)]
     pub(crate) fn post(&mut self, rings: &Rings, cqe: &Cqe, extra: &[u64; 2]) -> Posted {
-        if self.room == 0 {
+        if self.tail == self.limit {
             return self.post_with_care(rings, cqe, extra);
         }
         rings.write_cqe(self.tail, cqe);
         self.tail = self.tail.wrapping_add(1);
-        self.room = self.room.wrapping_sub(1);
         Posted::Ring
     }
 
@@ -152,8 +151,9 @@ impl Cq {
             rings.write_cqe_extra(self.tail, extra);
         }
         self.tail = self.tail.wrapping_add(need);
+        self.limit = self.tail;
         if !self.takes_big() {
-            self.room = room.wrapping_sub(need);
+            self.limit = self.tail.wrapping_add(room).wrapping_sub(need);
         }
         true
     }
@@ -171,6 +171,7 @@ impl Cq {
             };
             rings.write_cqe(self.tail, &filler);
             self.tail = self.tail.wrapping_add(1);
+            self.limit = self.tail;
             room = room.wrapping_sub(1);
         }
         (room >= need).then_some(room)
@@ -183,7 +184,7 @@ impl Cq {
             cqe: *cqe,
             extra: *extra,
         };
-        let entry = if self.overflow.len() < self.limit {
+        let entry = if self.overflow.len() < self.overflow_limit {
             Linked::new(entry, GFP_KERNEL_ACCOUNT)
         } else {
             Err(ENOMEM)

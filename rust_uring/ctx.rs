@@ -43,6 +43,7 @@ use crate::{
     ring::Rings,
     sqpoll::SqThread,
     sys::{
+        atomic::Atomic,
         mpsc::Inbox,
         percpu_ref::{
             Counted,
@@ -73,7 +74,6 @@ use kernel::{
         aref::ARef,
         atomic::{
             Acquire,
-            Atomic,
             Relaxed,
             Release, //
         },

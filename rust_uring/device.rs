@@ -259,7 +259,7 @@ impl RingFile for Ring {
             abi::mmap::SQES => {
                 let rings = mappings.rings.clone();
                 drop(mappings);
-                rings.sqes.mmap(vma, usize::MAX)
+                rings.sqe_memory.mmap(vma, usize::MAX)
             }
             abi::mmap::PARAM_REGION => {
                 let param = mappings.param.clone().ok_or(EINVAL)?;
@@ -279,7 +279,7 @@ impl RingFile for Ring {
         let mappings = self.ctx.mappings.lock();
         let user_memory = match offset & abi::mmap::MASK {
             abi::mmap::SQ_RING | abi::mmap::CQ_RING => mappings.rings.ring.is_user(),
-            abi::mmap::SQES => mappings.rings.sqes.is_user(),
+            abi::mmap::SQES => mappings.rings.sqe_memory.is_user(),
             abi::mmap::PARAM_REGION => mappings.param.as_ref().ok_or(EINVAL)?.region.is_user(),
             abi::mmap::PBUF_RING => {
                 let region = mappings.kbufs.get(&group(offset)?);

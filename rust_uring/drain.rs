@@ -106,10 +106,10 @@ pub(crate) fn take_one(state: &mut State, wanted: impl Fn(&Request) -> bool) -> 
 /// `ENOMEM`. Context: may sleep.
 #[cold]
 pub(crate) fn check(ctx: &Ctx, state: &mut State, req: &mut Request) -> Result {
-    if req.sqe_flags & sqe::CQE_SKIP_SUCCESS != 0 {
+    if req.head.flags & sqe::CQE_SKIP_SUCCESS != 0 {
         state.drain.disabled = true;
     }
-    if req.sqe_flags & sqe::IO_DRAIN != 0 {
+    if req.head.flags & sqe::IO_DRAIN != 0 {
         if state.drain.disabled {
             return Err(EOPNOTSUPP);
         }
@@ -134,8 +134,8 @@ pub(crate) fn check(ctx: &Ctx, state: &mut State, req: &mut Request) -> Result {
 
 /// Whether [`check`] has anything to do.
 #[inline]
-pub(crate) fn concerns(state: &State, sqe_flags: u8) -> bool {
-    sqe_flags & (sqe::IO_DRAIN | sqe::CQE_SKIP_SUCCESS) != 0 || state.drain.next
+pub(crate) fn concerns(state: &State, flags: u8) -> bool {
+    flags & (sqe::IO_DRAIN | sqe::CQE_SKIP_SUCCESS) != 0 || state.drain.next
 }
 
 /// Puts a request, or a chain by its first one, behind all others in the list.

@@ -85,14 +85,12 @@ fn show_sq(ctx: &Ctx, state: &State, m: &SeqFile) {
         let Some(slot) = rings.sqe_slot(pos) else {
             continue;
         };
-        let Some(sqe) = rings.read_sqe(slot) else {
-            continue;
-        };
+        let sqe = rings.read_sqe(slot);
         if sqe.opcode >= abi::op::LAST {
             continue;
         }
         let mut big = rings.sqe128();
-        if !big && op::info(sqe.opcode).is_some_and(|o| o.is_128) {
+        if !big && op::info(sqe.opcode).is_some_and(|o| o.is_128()) {
             if !ctx.flags.contains(SetupFlag::SqeMixed) {
                 seq_print!(m, "{:5}: invalid sqe, 128B entry on non-mixed sq\n", slot);
                 break;
@@ -119,7 +117,8 @@ fn show_sq(ctx: &Ctx, state: &State, m: &SeqFile) {
             sqe.user_data
         );
         if big {
-            for (j, word) in rings.read_sqe_words(slot).iter().enumerate() {
+            let words: [u64; 8] = zerocopy::transmute!(rings.second_half(slot));
+            for (j, word) in words.iter().enumerate() {
                 seq_print!(m, ", e{}:0x{:x}", j, word);
             }
         }

@@ -116,16 +116,21 @@ impl Assembly {
 
 /// Whether the SQE that is being looked at can be the timeout of the one before it.
 pub(crate) fn can_be_timed(state: &State) -> bool {
-    let last = state.chain.as_ref().map(|chain| chain.last().opcode);
+    let last = state.chain.as_ref().map(|chain| chain.last().head.opcode);
     last.is_some_and(|opcode| opcode != op::LINK_TIMEOUT)
 }
 
-/// Whether a request cannot simply be issued: it is part of a chain, or has to do with a drain.
+/// Whether what is submitted next cannot simply be issued, whatever it is: it is part of a chain, or has to
+/// do with a drain.
 #[inline]
-pub(crate) fn is_special(state: &State, req: &Request) -> bool {
-    state.chain.is_some()
-        || state.drain.is_active()
-        || req.sqe_flags & (sqe::LINKS | sqe::IO_DRAIN) != 0
+pub(crate) fn is_special(state: &State) -> bool {
+    state.chain.is_some() || state.drain.is_active()
+}
+
+/// Whether a request asks for that itself.
+#[inline]
+pub(crate) fn asks_for_others(req: &Request) -> bool {
+    req.head.flags & (sqe::LINKS | sqe::IO_DRAIN) != 0
 }
 
 /// Takes in one request of a submission that is not to be issued simply, or whose SQE was in error
@@ -146,7 +151,7 @@ pub(crate) fn submit(ctx: &Ctx, state: &mut State, mut req: ReqBox, result: Resu
     if result.is_ok() {
         submit::assign_early(ctx, &mut req);
     }
-    let goes_on = req.sqe_flags & sqe::LINKS != 0;
+    let goes_on = req.head.flags & sqe::LINKS != 0;
     match (state.chain.take(), goes_on) {
         (None, true) => {
             state.chain = Some(Assembly {
@@ -187,7 +192,7 @@ fn close(ctx: &Ctx, state: &mut State, chain: Assembly) {
         }
         Err(err) => {
             head.set_result(err.to_errno(), 0);
-            let skip = head.skip;
+            let skip = head.skips();
             complete::finish(ctx, state, head);
             cancel(ctx, state, links, skip);
         }
@@ -206,7 +211,7 @@ pub(crate) fn tie<'a>(ctx: &Ctx, state: &mut State, req: &'a mut Request) -> Res
 fn queue(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     if req.failed {
         // Nothing of the chain runs, however strong the links are.
-        req.sqe_flags &= !sqe::IO_HARDLINK;
+        req.head.flags &= !sqe::IO_HARDLINK;
         complete::finish(ctx, state, req);
     } else if state.drain.is_active() {
         drain::put_off(ctx, state, req);
@@ -257,7 +262,7 @@ fn end_limit(ctx: &Ctx, state: &mut State, tie: &mut Tie) {
     } else {
         // The request was not issued.
         let next = tie.links.iter().next();
-        if next.is_some_and(|next| next.opcode == op::LINK_TIMEOUT && !next.failed) {
+        if next.is_some_and(|next| next.head.opcode == op::LINK_TIMEOUT && !next.failed) {
             over = tie.links.pop();
         }
     }
@@ -276,10 +281,10 @@ pub(crate) fn completed(ctx: &Ctx, state: &mut State, req: &Request, mut tie: KB
     tie.drain = false;
     tie.alone = false;
     end_limit(ctx, state, &mut tie);
-    let broken = req.failed && req.sqe_flags & sqe::IO_HARDLINK == 0;
+    let broken = req.failed && req.head.flags & sqe::IO_HARDLINK == 0;
     let mut links = core::mem::replace(&mut tie.links, Chain::new());
     if broken || ctx.is_dying() {
-        cancel(ctx, state, links, req.skip);
+        cancel(ctx, state, links, req.skips());
     } else if let Some(mut next) = links.pop() {
         tie.links = links;
         next.tie = Some(tie);
@@ -309,7 +314,7 @@ fn cancel(ctx: &Ctx, state: &mut State, mut links: Chain<Request>, skip: bool) {
             req.set_result(ECANCELED.to_errno(), 0);
         }
         req.extra = [0; 2];
-        req.skip = skip;
+        req.set_skips(skip);
         complete::finish_cancelled(ctx, state, req);
     }
 }

@@ -19,10 +19,7 @@ pub(crate) mod sync;
 pub(crate) mod timeout;
 
 use crate::{
-    abi::{
-        self,
-        Sqe, //
-    },
+    abi,
     buffers,
     ctx::{
         Ctx,
@@ -33,6 +30,7 @@ use crate::{
         ReqBox,
         Request, //
     },
+    sqe::SqeStart,
     submit,
     sys::{
         cred,
@@ -42,6 +40,7 @@ use crate::{
         task, //
     }, //
 };
+use core::num::NonZero;
 use kernel::{
     prelude::*,
     sync::aref::ARef, //
@@ -124,115 +123,114 @@ impl Run {
     }
 }
 
-/// What is to be known about an opcode before its SQE is looked at more closely.
+/// What is to be known about an opcode before its SQE is looked at more closely: bits, of which it has one at
+/// least.
 #[derive(Clone, Copy)]
-pub(crate) struct OpInfo {
+pub(crate) struct OpInfo(NonZero<u8>);
+
+impl OpInfo {
+    const PLAIN: u8 = 1;
+    const IS_128: u8 = 1 << 1;
+    const IOPRIO: u8 = 1 << 2;
+    const POLLED: u8 = 1 << 3;
+    const BUFFER_SELECT: u8 = 1 << 4;
+    const NEEDS_FILE: u8 = 1 << 5;
+    const STAYS: u8 = 1 << 6;
+
+    #[inline(always)]
+    fn has(self, bit: u8) -> bool {
+        self.0.get() & bit != 0
+    }
+
+    /// Its SQE is one like most others.
+    #[inline(always)]
+    pub(crate) fn is_plain(self) -> bool {
+        self.has(Self::PLAIN)
+    }
+
     /// Its SQE has 128 bytes.
-    pub(crate) is_128: bool,
+    #[inline(always)]
+    pub(crate) fn is_128(self) -> bool {
+        self.has(Self::IS_128)
+    }
+
     /// It takes `ioprio`.
-    pub(crate) ioprio: bool,
+    pub(crate) fn ioprio(self) -> bool {
+        self.has(Self::IOPRIO)
+    }
+
     /// It can be used in rings that poll for completions.
-    pub(crate) polled: bool,
+    pub(crate) fn polled(self) -> bool {
+        self.has(Self::POLLED)
+    }
+
     /// It can take a provided buffer.
-    pub(crate) buffer_select: bool,
+    pub(crate) fn buffer_select(self) -> bool {
+        self.has(Self::BUFFER_SELECT)
+    }
+
     /// It is about the file that `fd` names.
-    pub(crate) needs_file: bool,
+    pub(crate) fn needs_file(self) -> bool {
+        self.has(Self::NEEDS_FILE)
+    }
+
     /// It is about the submitter's descriptors: it is never given to a worker.
-    pub(crate) stays: bool,
+    pub(crate) fn stays(self) -> bool {
+        self.has(Self::STAYS)
+    }
 }
 
 /// What is known about an opcode. `None` for those that the module does not have (yet).
 #[inline(always)]
-pub(crate) fn info(opcode: u8) -> Option<&'static OpInfo> {
-    static TABLE: [Option<OpInfo>; abi::op::LAST as usize] = {
-        let mut table = [None; abi::op::LAST as usize];
+pub(crate) fn info(opcode: u8) -> Option<OpInfo> {
+    static TABLE: [Option<OpInfo>; 1 << u8::BITS] = {
+        let mut table = [None; 1 << u8::BITS];
         let mut opcode = 0;
         while opcode < table.len() {
             // CAST: It is one of 256 numbers.
-            table[opcode] = describe(opcode as u8);
+            table[opcode] = match NonZero::new(describe(opcode as u8)) {
+                Some(bits) => Some(OpInfo(bits)),
+                None => None,
+            };
             opcode += 1;
         }
         table
     };
-    TABLE.get(usize::from(opcode))?.as_ref()
+    *TABLE.get(usize::from(opcode))?
 }
 
-const fn describe(opcode: u8) -> Option<OpInfo> {
-    const PLAIN: OpInfo = OpInfo {
-        is_128: false,
-        ioprio: false,
-        polled: false,
-        buffer_select: false,
-        needs_file: false,
-        stays: false,
-    };
-    const RW: OpInfo = OpInfo {
-        ioprio: true,
-        polled: true,
-        needs_file: true,
-        ..PLAIN
-    };
-    const FILE: OpInfo = OpInfo {
-        needs_file: true,
-        ..PLAIN
-    };
+/// The bits of an opcode's [`OpInfo`]; 0 if it is not there.
+const fn describe(opcode: u8) -> u8 {
+    const PLAIN: u8 = OpInfo::PLAIN;
+    const FILE: u8 = OpInfo::PLAIN | OpInfo::NEEDS_FILE;
+    const RW: u8 = FILE | OpInfo::IOPRIO | OpInfo::POLLED;
     match opcode {
-        abi::op::NOP => Some(OpInfo {
-            polled: true,
-            ..PLAIN
-        }),
-        abi::op::NOP128 => Some(OpInfo {
-            is_128: true,
-            polled: true,
-            ..PLAIN
-        }),
-        abi::op::READ | abi::op::READV => Some(OpInfo {
-            buffer_select: true,
-            ..RW
-        }),
+        abi::op::NOP => PLAIN | OpInfo::POLLED,
+        abi::op::NOP128 => OpInfo::POLLED | OpInfo::IS_128,
+        abi::op::READ | abi::op::READV => RW | OpInfo::BUFFER_SELECT,
         abi::op::WRITE
         | abi::op::WRITEV
         | abi::op::READ_FIXED
         | abi::op::WRITE_FIXED
         | abi::op::READV_FIXED
-        | abi::op::WRITEV_FIXED => Some(RW),
-        abi::op::READ_MULTISHOT => Some(OpInfo {
-            buffer_select: true,
-            ..FILE
-        }),
+        | abi::op::WRITEV_FIXED => RW,
+        abi::op::READ_MULTISHOT => FILE | OpInfo::BUFFER_SELECT,
         abi::op::FSYNC
         | abi::op::SYNC_FILE_RANGE
         | abi::op::FALLOCATE
         | abi::op::FTRUNCATE
-        | abi::op::FADVISE => Some(FILE),
-        abi::op::FIXED_FD_INSTALL => Some(OpInfo {
-            stays: true,
-            ..FILE
-        }),
-        abi::op::POLL_ADD => Some(OpInfo {
-            stays: true,
-            ..FILE
-        }),
-        abi::op::CLOSE | abi::op::POLL_REMOVE => Some(OpInfo {
-            stays: true,
-            ..PLAIN
-        }),
+        | abi::op::FADVISE => FILE,
+        abi::op::FIXED_FD_INSTALL | abi::op::POLL_ADD => FILE | OpInfo::STAYS,
+        abi::op::CLOSE | abi::op::POLL_REMOVE => PLAIN | OpInfo::STAYS,
         abi::op::FILES_UPDATE | abi::op::PROVIDE_BUFFERS | abi::op::REMOVE_BUFFERS => {
-            Some(OpInfo {
-                stays: true,
-                polled: true,
-                ..PLAIN
-            })
+            PLAIN | OpInfo::STAYS | OpInfo::POLLED
         }
-        abi::op::OPENAT | abi::op::OPENAT2 | abi::op::STATX => Some(PLAIN),
+        abi::op::OPENAT | abi::op::OPENAT2 | abi::op::STATX => PLAIN,
         abi::op::TIMEOUT
         | abi::op::TIMEOUT_REMOVE
         | abi::op::LINK_TIMEOUT
-        | abi::op::ASYNC_CANCEL => Some(OpInfo {
-            stays: true,
-            ..PLAIN
-        }),
-        _ => None,
+        | abi::op::ASYNC_CANCEL => PLAIN | OpInfo::STAYS,
+        _ => 0,
     }
 }
 
@@ -274,18 +272,14 @@ pub(crate) const fn name(opcode: u8) -> &'static str {
 }
 
 /// Checks an SQE and keeps what it says. `EINVAL` and what else the opcode's own file tells.
-#[inline(always)]
-pub(crate) fn prep(state: &mut State, req: &mut Request, sqe: &Sqe) -> Result {
-    if let abi::op::NOP | abi::op::NOP128 = sqe.opcode {
+#[inline(never)]
+pub(crate) fn prep(state: &mut State, req: &mut Request, sqe: &SqeStart) -> Result {
+    if let abi::op::NOP | abi::op::NOP128 = sqe.head.opcode {
         let nop = nop::prep(state, req, sqe)?;
         req.set_op(Op::Nop(nop));
         return Ok(());
     }
-    prep_other(state, req, sqe)
-}
-
-#[inline(never)]
-fn prep_other(state: &mut State, req: &mut Request, sqe: &Sqe) -> Result {
+    let sqe = &sqe.whole(&state.rings);
     let fixed = sqe.flags & abi::sqe::FIXED_FILE != 0;
     match sqe.opcode {
         abi::op::READ
@@ -330,16 +324,8 @@ pub(crate) fn issue(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
 }
 
 /// The same, with the credentials of the current task.
-#[inline(always)]
-fn issue_as_current(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
-    match &req.op {
-        Op::Nop(nop) => nop::issue(state, *nop, req),
-        _ => issue_other(ctx, state, req),
-    }
-}
-
 #[inline(never)]
-fn issue_other(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
+pub(crate) fn issue_as_current(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
     match &req.op {
         Op::Nop(nop) => nop::issue(state, *nop, req),
         Op::Rw(_) => issue_rw(ctx, state, req),
@@ -360,7 +346,7 @@ fn issue_other(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
 
 /// A read or write.
 fn issue_rw(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
-    if req.sqe_flags & abi::sqe::BUFFER_SELECT != 0 {
+    if req.head.flags & abi::sqe::BUFFER_SELECT != 0 {
         return select::issue(ctx, state, req);
     }
     transfer(ctx, state, req).issued(state)
@@ -395,12 +381,12 @@ fn transfer(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Run {
 
 /// Whether it makes no difference which process issues the request.
 pub(crate) fn is_independent(req: &Request) -> bool {
-    let forced = req.sqe_flags & abi::sqe::ASYNC != 0;
-    if forced && info(req.opcode).is_some_and(|info| !info.stays) {
+    let forced = req.head.flags & abi::sqe::ASYNC != 0;
+    if forced && info(req.head.opcode).is_some_and(|info| !info.stays()) {
         return false;
     }
     match &req.op {
-        Op::Nop(nop) => nop.is_independent(),
+        Op::Nop(nop) => nop.is_independent(req),
         Op::Cancel(what) => what.is_independent(),
         Op::Timeout(_) | Op::LinkTimeout(_) | Op::TimeoutChange(_) | Op::Manage(_) => true,
         Op::Message | Op::Idle => true,
@@ -447,7 +433,7 @@ pub(crate) fn run_blocking(mut req: ReqBox) -> Run {
     }
     let _creds = req.creds.as_ref().map(cred::Overridden::new);
     match &req.op {
-        Op::Rw(_) if req.sqe_flags & abi::sqe::BUFFER_SELECT != 0 => {
+        Op::Rw(_) if req.head.flags & abi::sqe::BUFFER_SELECT != 0 => {
             select::run_in_worker(req, after)
         }
         Op::Rw(_) => transfer_in_worker(req),

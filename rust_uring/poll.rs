@@ -126,7 +126,7 @@ pub(crate) fn arm(state: &mut State, req: &mut Request, events: u32) -> Arming {
             Err(err) => return Arming::Not(0, err),
         },
     };
-    let tag = u32::from(req.opcode);
+    let tag = u32::from(req.head.opcode);
     match watched(req) {
         Ok(source) => state
             .polls

@@ -123,7 +123,7 @@ fn is_over(ctx: &Ctx, state: &mut State, span: Span) -> bool {
 
 /// Ends a request, and all that is linked to it.
 fn end(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
-    req.sqe_flags &= !sqe::IO_HARDLINK;
+    req.head.flags &= !sqe::IO_HARDLINK;
     req.set_error(ECANCELED);
     complete::finish(ctx, state, req);
 }

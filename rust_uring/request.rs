@@ -8,6 +8,10 @@
 #![forbid(unsafe_code)]
 
 use crate::{
+    abi::{
+        sqe as flag,
+        SqeHead, //
+    },
     buffers::BufferRef,
     ctx::{
         Ctx,
@@ -19,6 +23,7 @@ use crate::{
     pollers::Pollers,
     ring::Cqe,
     span::Span,
+    sqe::SqeStart,
     sys::{
         file,
         iocb::Iocb,
@@ -92,16 +97,10 @@ pub(crate) struct Request {
     pub(crate) cqe: Cqe,
     /// The second half of a 32-byte completion.
     pub(crate) extra: [u64; 2],
-    /// What the SQE asked for, as a number.
-    pub(crate) opcode: u8,
-    /// `IOSQE_*`
-    pub(crate) sqe_flags: u8,
+    /// What the SQE asked for, its `IOSQE_*`, and the descriptor or the index of the registered file.
+    pub(crate) head: SqeHead,
     /// Index of the registered buffer.
     pub(crate) buf_index: u16,
-    /// The descriptor, or the index of the registered file.
-    pub(crate) fd: i32,
-    /// Post no CQE if all went well (`IOSQE_CQE_SKIP_SUCCESS`), or after a failure in its chain.
-    pub(crate) skip: bool,
     /// Its result is no success: what is linked to it is not to run. [`Self::set_result`] says so for
     /// errors.
     pub(crate) failed: bool,
@@ -109,8 +108,6 @@ pub(crate) struct Request {
     pub(crate) in_background: bool,
     /// It was run by a worker.
     pub(crate) from_worker: bool,
-    /// It is never to block, not even in a worker.
-    pub(crate) nowait: bool,
     /// The submitter's pool, one more than its index in the ring's list, if the request may come back
     /// from elsewhere and need a worker then; else 0.
     pub(crate) pool: u8,
@@ -165,15 +162,11 @@ impl Request {
         Self {
             cqe: Cqe::default(),
             extra: [0; 2],
-            opcode: 0,
-            sqe_flags: 0,
+            head: SqeHead::default(),
             buf_index: 0,
-            fd: 0,
-            skip: false,
             failed: false,
             in_background: false,
             from_worker: false,
-            nowait: false,
             pool: 0,
             waits: 0,
             after: After::Complete,
@@ -185,6 +178,31 @@ impl Request {
             tie: None,
             op: Op::Idle,
             iocb: Iocb::new(),
+        }
+    }
+
+    /// Keeps what the SQE says that is the same for all opcodes.
+    #[inline(always)]
+    pub(crate) fn take_in(&mut self, sqe: &SqeStart) {
+        self.cqe.user_data = sqe.names.user_data;
+        self.head = sqe.head;
+        self.buf_index = sqe.names.buf_index;
+        self.extra = [0; 2];
+        self.failed = false;
+    }
+
+    /// Whether no CQE is to be posted if all went well (`IOSQE_CQE_SKIP_SUCCESS`), or after a failure in its
+    /// chain.
+    #[inline(always)]
+    pub(crate) fn skips(&self) -> bool {
+        self.head.flags & flag::CQE_SKIP_SUCCESS != 0
+    }
+
+    /// Sets whether no CQE is to be posted.
+    pub(crate) fn set_skips(&mut self, skips: bool) {
+        self.head.flags &= !flag::CQE_SKIP_SUCCESS;
+        if skips {
+            self.head.flags |= flag::CQE_SKIP_SUCCESS;
         }
     }
 

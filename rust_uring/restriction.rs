@@ -5,10 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::{
-    abi::{
-        self,
-        Sqe, //
-    },
+    abi,
     sys::{
         abi_types as c,
         task_restrictions::{
@@ -75,20 +72,20 @@ impl Restrictions {
 
     /// `EACCES` if an SQE's opcode or flags are not on the list.
     #[inline]
-    pub(crate) fn check_sqe(&self, sqe: &Sqe) -> Result {
+    pub(crate) fn check_sqe(&self, opcode: u8, flags: u8) -> Result {
         if self.table.op_registered == 0 {
             return Ok(());
         }
         let word = self
             .table
             .sqe_op
-            .get(usize::from(sqe.opcode) / 64)
+            .get(usize::from(opcode) / 64)
             .copied()
             .unwrap_or(0);
         let (required, may) = (self.table.flags_required, self.table.flags_allowed);
-        if word & 1 << (sqe.opcode % 64) == 0
-            || sqe.flags & required != required
-            || sqe.flags & !(may | required) != 0
+        if word & 1 << (opcode % 64) == 0
+            || flags & required != required
+            || flags & !(may | required) != 0
         {
             return Err(EACCES);
         }

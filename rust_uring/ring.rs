@@ -16,8 +16,9 @@ use crate::{
         SetupFlags,
         Sqe, //
     },
+    sqe::Part,
     sys::{
-        nospec,
+        entries::Entries,
         region::{
             Region,
             Word, //
@@ -132,18 +133,17 @@ impl Layout {
 /// One size and memory of a ring. Resizing replaces the whole.
 pub(crate) struct Rings {
     /// Header, CQEs and SQ array.
-    pub(crate) ring: Region,
-    /// SQEs.
-    pub(crate) sqes: Region,
+    pub(crate) ring: Arc<Region>,
+    /// The memory of the SQEs.
+    pub(crate) sqe_memory: Arc<Region>,
     /// Entries of the SQ, a power of two.
     pub(crate) sq_entries: u32,
     /// Entries of the CQ, a power of two.
     pub(crate) cq_entries: u32,
-    sq_array: Option<usize>,
-    /// An SQ entry is `1 << sqe_shift` SQEs of 64 bytes.
-    sqe_shift: u32,
-    /// A CQ entry is `1 << cqe_shift` CQEs of 16 bytes.
-    cqe_shift: u32,
+    /// Which SQE is meant at a position, if that is for the application to say.
+    sq_array: Option<Entries<u32>>,
+    sqes: Entries<Sqe>,
+    cqes: Entries<[u64; 2]>,
 }
 
 impl Rings {
@@ -163,14 +163,28 @@ impl Rings {
             }
             Region::new_user(user_addr, size)
         };
+        let ring = Arc::new(
+            area(layout.rings_size, p.cq_off.user_addr)?,
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        let sqe_memory = Arc::new(
+            area(layout.sqes_size, p.sq_off.user_addr)?,
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        let sq_array = match layout.sq_array {
+            Some(offset) => Some(Entries::new(&ring, offset, p.sq_entries, 0)?),
+            None => None,
+        };
+        let sqe128 = u32::from(flags.contains(SetupFlag::Sqe128));
+        let cqe32 = u32::from(flags.contains(SetupFlag::Cqe32));
         let rings = Self {
-            ring: area(layout.rings_size, p.cq_off.user_addr)?,
-            sqes: area(layout.sqes_size, p.sq_off.user_addr)?,
             sq_entries: p.sq_entries,
             cq_entries: p.cq_entries,
-            sq_array: layout.sq_array,
-            sqe_shift: u32::from(flags.contains(SetupFlag::Sqe128)),
-            cqe_shift: u32::from(flags.contains(SetupFlag::Cqe32)),
+            sq_array,
+            sqes: Entries::new(&sqe_memory, 0, p.sq_entries, sqe128)?,
+            cqes: Entries::new(&ring, abi::rings::CQES, p.cq_entries, cqe32)?,
+            ring,
+            sqe_memory,
         };
         if flags.contains(SetupFlag::NoMmap) {
             // Memory of ours is zero already.
@@ -256,100 +270,93 @@ impl Rings {
     /// The slot that position `pos` of the SQ names: through the array if there is one.
     ///
     /// `None` when the application wrote an index that is out of bounds.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn sqe_slot(&self, pos: u32) -> Option<u32> {
-        let slot = pos & self.sq_entries.wrapping_sub(1);
-        let Some(array) = self.sq_array else {
-            return Some(slot);
-        };
-        let index = self
-            .ring
-            .word(array.wrapping_add(slot as usize * size_of::<u32>()))?
-            .load();
-        // CAST: Widening, and back to what it was.
-        nospec::bounded(index as usize, self.sq_entries as usize).map(|index| index as u32)
+        match &self.sq_array {
+            Some(array) => {
+                let slot = array.load(pos);
+                (slot <= self.sqes.last()).then_some(slot)
+            }
+            None => Some(pos & self.sqes.last()),
+        }
     }
 
     /// Writes the array entry of position `pos`, if there is an array.
     pub(crate) fn set_sqe_slot(&self, pos: u32, index: u32) {
-        let Some(array) = self.sq_array else { return };
-        let slot = (pos & self.sq_entries.wrapping_sub(1)) as usize;
-        if let Some(word) = self.ring.word(array + slot * size_of::<u32>()) {
-            word.store(index);
+        if let Some(array) = &self.sq_array {
+            array.store(pos, index);
         }
     }
 
-    /// Copies the SQE in `slot`.
+    /// Copies a part of the SQE in `slot`.
     #[inline(always)]
-    pub(crate) fn read_sqe(&self, slot: u32) -> Option<Sqe> {
+    pub(crate) fn sqe_part<P: Part>(&self, slot: u32) -> P {
+        P::read(&self.sqes, slot)
+    }
+
+    /// Copies the SQE in `slot`.
+    pub(crate) fn read_sqe(&self, slot: u32) -> Sqe {
         self.read_sqe_half(slot, 0)
     }
 
-    /// Copies the `half`th 64 bytes of the entry in `slot` (1: the second half of a 128-byte SQE,
-    /// which in a ring with both sizes is the next slot).
-    #[inline(always)]
-    pub(crate) fn read_sqe_half(&self, slot: u32, half: usize) -> Option<Sqe> {
-        self.sqes
-            .read_element::<Sqe, 0>((slot as usize).wrapping_shl(self.sqe_shift) + half)
+    /// Copies the `half`th 64 bytes of the entry in `slot` (1: the second half of an SQE in a ring whose
+    /// SQEs all have 128 bytes).
+    pub(crate) fn read_sqe_half(&self, slot: u32, half: u32) -> Sqe {
+        self.sqes.nth(slot, half)
     }
 
     /// Puts back what [`Self::read_sqe_half`] gave, in another ring.
-    pub(crate) fn write_sqe_half(&self, slot: u32, half: usize, sqe: &Sqe) {
-        self.sqes
-            .write_element::<Sqe, 0>((slot as usize).wrapping_shl(self.sqe_shift) + half, sqe);
+    pub(crate) fn write_sqe_half(&self, slot: u32, half: u32, sqe: &Sqe) {
+        self.sqes.set_nth(slot, half, sqe);
     }
 
-    /// The eight words of the second half of a 128-byte SQE.
-    pub(crate) fn read_sqe_words(&self, slot: u32) -> [u64; 8] {
-        let half = (slot as usize).wrapping_shl(self.sqe_shift) + 1;
-        self.sqes
-            .read_element::<[u64; 8], 0>(half)
-            .unwrap_or_default()
+    /// The second half of a 128-byte SQE, which in a ring with both sizes is the next slot.
+    pub(crate) fn second_half(&self, slot: u32) -> Sqe {
+        if self.sqe128() {
+            self.sqes.nth(slot, 1)
+        } else {
+            self.sqes.nth(slot.wrapping_add(1), 0)
+        }
     }
 
     /// Whether each SQE has 128 bytes.
+    #[inline]
     pub(crate) fn sqe128(&self) -> bool {
-        self.sqe_shift != 0
+        self.sqes.more() != 0
     }
 
     /// Whether each CQE has 32 bytes.
     pub(crate) fn cqe32(&self) -> bool {
-        self.cqe_shift != 0
-    }
-
-    /// Where the CQE at position `pos` is, in units of 16 bytes from the first one.
-    #[inline(always)]
-    fn cqe_index(&self, pos: u32) -> usize {
-        let slot = (pos & self.cq_entries.wrapping_sub(1)) as usize;
-        slot.wrapping_shl(self.cqe_shift)
+        self.cqes.more() != 0
     }
 
     /// Writes the first 16 bytes of the CQE at position `pos`. It counts once the tail is published.
     #[inline(always)]
     pub(crate) fn write_cqe(&self, pos: u32, cqe: &Cqe) {
-        self.ring
-            .write_element::<_, { abi::rings::CQES }>(self.cqe_index(pos), &cqe.words());
+        self.cqes.set(pos, &cqe.words());
     }
 
     /// Writes the second 16 bytes, which in a ring with both sizes are the next slot.
-    #[inline]
     pub(crate) fn write_cqe_extra(&self, pos: u32, extra: &[u64; 2]) {
-        self.ring
-            .write_element::<_, { abi::rings::CQES }>(self.cqe_index(pos) + 1, extra);
+        if self.cqe32() {
+            self.cqes.set_nth(pos, 1, extra);
+        } else {
+            self.cqes.set(pos.wrapping_add(1), extra);
+        }
     }
 
     /// Reads a CQE back (the application may have changed it).
     pub(crate) fn read_cqe(&self, pos: u32) -> Cqe {
-        let index = self.cqe_index(pos);
-        let words = self.ring.read_element::<_, { abi::rings::CQES }>(index);
-        Cqe::from_words(words.unwrap_or([0; 2]))
+        Cqe::from_words(self.cqes.nth(pos, 0))
     }
 
     /// Reads the second 16 bytes back.
     pub(crate) fn read_cqe_extra(&self, pos: u32) -> [u64; 2] {
-        self.ring
-            .read_element::<_, { abi::rings::CQES }>(self.cqe_index(pos) + 1)
-            .unwrap_or([0; 2])
+        if self.cqe32() {
+            self.cqes.nth(pos, 1)
+        } else {
+            self.cqes.nth(pos.wrapping_add(1), 0)
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     },
     ring::Cqe,
     sys::{
+        atomic::Atomic,
         locked_rc::{
             Key,
             LockedRc, //
@@ -24,10 +25,7 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    }, //
+    sync::atomic::Relaxed, //
 };
 
 /// A resource and its tag.

@@ -41,6 +41,7 @@ mod ring_fds;
 mod rsrc;
 mod setup;
 mod span;
+mod sqe;
 mod sqpoll;
 mod submit;
 mod sys;

@@ -159,7 +159,7 @@ pub(crate) fn setup(globals: &Arc<Globals>, entries: u32, params: u64) -> Result
         fd
     };
     if let Some(ring) = ring_file::data::<Ring>(&file) {
-        trace::create(&**ring.ctx, fd, p.sq_entries, p.cq_entries, p.flags);
+        trace::create(&**ring.ctx, || (fd, p.sq_entries, p.cq_entries, p.flags));
     }
     Ok(fd)
 }

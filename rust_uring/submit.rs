@@ -8,7 +8,7 @@ use crate::{
     abi::{
         self,
         SetupFlag,
-        Sqe, //
+        SqeHead, //
     },
     complete,
     ctx::{
@@ -23,6 +23,7 @@ use crate::{
     op::{
         self,
         identity,
+        nop,
         open,
         rw,
         Issued,
@@ -37,6 +38,7 @@ use crate::{
         Request, //
     },
     ring::sq_pending,
+    sqe::SqeStart,
     sys::{
         cred,
         file,
@@ -85,6 +87,7 @@ fn submit_batch(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
     ctx.attend(state);
     state.submitting = Some(Submitting::default());
     let submit_all = ctx.flags.contains(SetupFlag::SubmitAll);
+    let mut plain = is_plain(ctx, state);
     let mut left = entries;
     let mut starved = false;
     while left != 0 {
@@ -94,11 +97,21 @@ fn submit_batch(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
         };
         let pos = state.sq_head;
         state.sq_head = pos.wrapping_add(1);
-        let Some((slot, sqe)) = read_sqe(state, pos) else {
+        let Some(slot) = state.rings.sqe_slot(pos) else {
+            count_dropped(state);
             state.cache.put(req);
             break;
         };
-        let ok = submit_one(ctx, state, req, slot, &sqe, &mut left);
+        let sqe = SqeStart::read(&state.rings, slot);
+        let ok =
+            if plain && sqe.is_plain() && op::info(sqe.head.opcode).is_some_and(OpInfo::is_plain) {
+                submit_plain(ctx, state, req, &sqe)
+            } else {
+                let (ok, more) = submit_with_care(ctx, state, req, &sqe, left);
+                left -= more;
+                plain = is_plain(ctx, state);
+                ok
+            };
         left -= 1;
         if !ok && !submit_all {
             break;
@@ -129,54 +142,89 @@ fn submit_batch(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
     Ok(done)
 }
 
-/// Copies the SQE at position `pos`. `None`, and counted, if the application's index is bad.
-#[inline(always)]
-fn read_sqe(state: &State, pos: u32) -> Option<(u32, Sqe)> {
-    let rings = &state.rings;
-    let sqe = rings
-        .sqe_slot(pos)
-        .and_then(|slot| Some((slot, rings.read_sqe(slot)?)));
-    if sqe.is_none() {
-        let dropped = rings.sq_dropped();
-        dropped.store(dropped.load().wrapping_add(1));
-    }
-    sqe
+/// The application's index is bad.
+#[cold]
+fn count_dropped(state: &State) {
+    let dropped = state.rings.sq_dropped();
+    dropped.store(dropped.load().wrapping_add(1));
 }
 
-/// Turns one SQE into a request and issues it. Returns whether the SQE was in order.
+/// Whether an SQE that asks for nothing special is issued just like that. Of what is looked at here only
+/// SQEs that do ask for something make the opposite of a yes.
+fn is_plain(ctx: &Ctx, state: &State) -> bool {
+    state.restrictions.is_empty()
+        && !link::is_special(state)
+        && !state.drain.concerns_next()
+        && !ctx.polls()
+}
+
+/// Turns an SQE that asks for nothing special into a request, and issues it. Returns whether the SQE was in
+/// order.
 #[inline(always)]
-fn submit_one(
-    ctx: &Ctx,
-    state: &mut State,
-    mut req: ReqBox,
-    slot: u32,
-    sqe: &Sqe,
-    left: &mut u32,
-) -> bool {
-    req.cqe.user_data = sqe.user_data;
-    let result = init(ctx, state, &mut req, slot, sqe, left);
-    if result.is_ok() {
-        trace::submit(ctx, sqe.user_data, sqe.opcode, u32::from(sqe.flags));
+fn submit_plain(ctx: &Ctx, state: &mut State, mut req: ReqBox, sqe: &SqeStart) -> bool {
+    req.take_in(sqe);
+    if sqe.head.opcode == abi::op::NOP {
+        let nop = match nop::prep(state, &mut req, sqe) {
+            Ok(nop) => nop,
+            Err(err) => return link::submit(ctx, state, req, Err(err)),
+        };
+        trace_submit(ctx, &req);
+        let issued = nop::issue(state, nop, req);
+        see_to(ctx, state, issued);
+        return true;
     }
-    if result.is_err() || link::is_special(state, &req) {
-        return link::submit(ctx, state, req, result);
+    if let Err(err) = op::prep(state, &mut req, sqe) {
+        return link::submit(ctx, state, req, Err(err));
     }
-    start_now(ctx, state, req);
+    trace_submit(ctx, &req);
+    // That something is not there is no error of the SQE: the submission goes on.
+    match assign(state, &mut req) {
+        Ok(()) => {
+            let issued = op::issue_as_current(ctx, state, req);
+            see_to(ctx, state, issued);
+        }
+        Err(err) => fail(ctx, state, req, err),
+    }
     true
 }
 
-/// Issues a request for the first time, in its submitter.
-pub(crate) fn start(ctx: &Ctx, state: &mut State, req: ReqBox) {
-    start_now(ctx, state, req);
+#[inline(always)]
+fn trace_submit(ctx: &Ctx, req: &Request) {
+    let SqeHead { opcode, flags, .. } = req.head;
+    trace::submit(ctx, || (req.cqe.user_data, opcode, u32::from(flags)));
 }
 
-#[inline(always)]
-fn start_now(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+/// Turns any SQE into a request and issues it, if it has not to wait for others. Returns whether the SQE was in
+/// order, and how many more entries it took.
+#[inline(never)]
+fn submit_with_care(
+    ctx: &Ctx,
+    state: &mut State,
+    mut req: ReqBox,
+    sqe: &SqeStart,
+    left: u32,
+) -> (bool, u32) {
+    req.take_in(sqe);
+    let mut more = 0;
+    let result = init(ctx, state, &mut req, sqe, left, &mut more);
+    if result.is_ok() {
+        trace_submit(ctx, &req);
+    }
+    let special = link::is_special(state) || link::asks_for_others(&req);
+    if result.is_err() || special {
+        return (link::submit(ctx, state, req, result), more);
+    }
+    start(ctx, state, req);
+    (true, more)
+}
+
+/// Issues a request for the first time, in its submitter.
+pub(crate) fn start(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     // That something is not there is no error of the SQE: the submission goes on.
     if let Err(err) = assign(state, &mut req) {
         return fail(ctx, state, req, err);
     }
-    if req.tie.is_none() && req.sqe_flags & abi::sqe::ASYNC == 0 {
+    if req.tie.is_none() && req.head.flags & abi::sqe::ASYNC == 0 {
         issue(ctx, state, req);
     } else {
         issue_specially(ctx, state, req);
@@ -187,8 +235,8 @@ fn start_now(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
 #[inline(never)]
 fn issue_specially(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     let limit = link::limit(ctx, state, &mut req);
-    let forced = req.sqe_flags & abi::sqe::ASYNC != 0
-        && op::info(req.opcode).is_some_and(|info| !info.stays)
+    let forced = req.head.flags & abi::sqe::ASYNC != 0
+        && op::info(req.head.opcode).is_some_and(|info| !info.stays())
         && !(ctx.globals.limits.kernel_workers && identity::is_better_tried(&req));
     if forced {
         op::before_worker(ctx, state, &mut req);
@@ -302,8 +350,8 @@ fn assign(state: &mut State, req: &mut Request) -> Result {
 
 #[inline(never)]
 fn assign_for_transfer(state: &mut State, req: &mut Request, fixed_buffer: bool) -> Result {
-    let fixed_file = req.sqe_flags & abi::sqe::FIXED_FILE != 0;
-    assign_file(state, req, req.fd, fixed_file)?;
+    let fixed_file = req.head.flags & abi::sqe::FIXED_FILE != 0;
+    assign_file(state, req, req.head.fd, fixed_file)?;
     if fixed_buffer {
         rw::assign_buffer(state, req, req.buf_index)?;
     }
@@ -312,12 +360,12 @@ fn assign_for_transfer(state: &mut State, req: &mut Request, fixed_buffer: bool)
 
 #[inline(never)]
 fn assign_for_op(state: &mut State, req: &mut Request) -> Result {
-    if op::info(req.opcode).is_some_and(|info| info.needs_file) {
-        let fixed = req.sqe_flags & abi::sqe::FIXED_FILE != 0;
-        assign_file(state, req, req.fd, fixed)?;
+    if op::info(req.head.opcode).is_some_and(|info| info.needs_file()) {
+        let fixed = req.head.flags & abi::sqe::FIXED_FILE != 0;
+        assign_file(state, req, req.head.fd, fixed)?;
     }
     match &req.op {
-        Op::Open(_) | Op::Statx(_) => open::assign_directory(req, req.fd),
+        Op::Open(_) | Op::Statx(_) => open::assign_directory(req, req.head.fd),
         Op::Poll(_) => poll::let_go_of_ring(req),
         _ => Ok(()),
     }
@@ -327,9 +375,9 @@ fn assign_for_op(state: &mut State, req: &mut Request) -> Result {
 /// submitted, see [`assign_early`]. `EOPNOTSUPP` if there was none.
 #[cold]
 fn assign_without_descriptors(state: &mut State, req: &mut Request) -> Result {
-    if op::info(req.opcode).is_some_and(|info| info.needs_file) {
-        if req.sqe_flags & abi::sqe::FIXED_FILE != 0 {
-            assign_file(state, req, req.fd, true)?;
+    if op::info(req.head.opcode).is_some_and(|info| info.needs_file()) {
+        if req.head.flags & abi::sqe::FIXED_FILE != 0 {
+            assign_file(state, req, req.head.fd, true)?;
         } else if req.file.get().is_none() {
             return Err(EOPNOTSUPP);
         }
@@ -345,12 +393,12 @@ fn assign_without_descriptors(state: &mut State, req: &mut Request) -> Result {
 #[cold]
 pub(crate) fn assign_early(ctx: &Ctx, req: &mut Request) {
     let later = ctx.globals.limits.kernel_workers && !ctx.defers() && ctx.sq_thread().is_none();
-    let needs_file = op::info(req.opcode).is_some_and(|info| info.needs_file);
-    if !later || !needs_file || req.sqe_flags & abi::sqe::FIXED_FILE != 0 {
+    let needs_file = op::info(req.head.opcode).is_some_and(|info| info.needs_file());
+    if !later || !needs_file || req.head.flags & abi::sqe::FIXED_FILE != 0 {
         return;
     }
     // CAST: A negative descriptor is one that does not exist.
-    if let Ok(file) = ring_file::fget(req.fd as u32) {
+    if let Ok(file) = ring_file::fget(req.head.fd as u32) {
         if ring_file::data::<Ring>(&file).is_none() && !file::is_unix_socket(&file) {
             req.file = ReqFile::Normal(file);
         }
@@ -470,69 +518,57 @@ pub(crate) fn assign_file(state: &mut State, req: &mut Request, fd: i32, fixed: 
     Ok(())
 }
 
-/// Checks what is the same for all opcodes, in the order in which io_uring does it.
-#[inline(always)]
+/// Checks what is the same for all opcodes, in the order in which io_uring does it, and prepares.
 fn init(
     ctx: &Ctx,
     state: &mut State,
     req: &mut Request,
-    slot: u32,
-    sqe: &Sqe,
-    left: &mut u32,
+    sqe: &SqeStart,
+    left: u32,
+    more: &mut u32,
 ) -> Result {
-    req.opcode = sqe.opcode;
-    req.sqe_flags = sqe.flags;
-    req.fd = sqe.fd;
-    req.buf_index = sqe.buf_index;
-    req.extra = [0; 2];
-    req.skip = false;
-    req.failed = false;
-    let info = op::info(sqe.opcode).ok_or(EINVAL)?;
-    if info.is_128 && !state.rings.sqe128() {
-        second_half(ctx, state, slot, left)?;
+    let SqeHead {
+        opcode,
+        flags,
+        ioprio,
+        ..
+    } = sqe.head;
+    let info = op::info(opcode).ok_or(EINVAL)?;
+    if info.is_128() && !state.rings.sqe128() {
+        second_half(ctx, state, sqe.slot, left, more)?;
     }
-    let plain = sqe.flags == 0 && sqe.ioprio == 0 && sqe.personality == 0;
-    if !plain || !state.restrictions.is_empty() || state.drain.concerns_next() || ctx.polls() {
-        init_more(ctx, state, req, info, sqe)?;
-    }
-    op::prep(state, req, sqe)
-}
-
-/// The part of [`init()`] that there is nothing to do of for most SQEs.
-#[inline(never)]
-fn init_more(ctx: &Ctx, state: &mut State, req: &mut Request, info: &OpInfo, sqe: &Sqe) -> Result {
-    if sqe.flags != 0 {
-        if sqe.flags & !abi::sqe::SUPPORTED != 0 {
+    if flags != 0 {
+        if flags & !abi::sqe::SUPPORTED != 0 {
             return Err(EINVAL);
         }
-        if sqe.flags & abi::sqe::BUFFER_SELECT != 0 && !info.buffer_select {
+        if flags & abi::sqe::BUFFER_SELECT != 0 && !info.buffer_select() {
             return Err(EOPNOTSUPP);
         }
-        req.skip = sqe.flags & abi::sqe::CQE_SKIP_SUCCESS != 0;
     }
-    if drain::concerns(state, sqe.flags) {
+    if drain::concerns(state, flags) {
         drain::check(ctx, state, req)?;
     }
-    state.restrictions.check_sqe(sqe)?;
-    if sqe.ioprio != 0 && !info.ioprio || ctx.polls() && !info.polled {
+    state.restrictions.check_sqe(opcode, flags)?;
+    if ioprio != 0 && !info.ioprio() || ctx.polls() && !info.polled() {
         return Err(EINVAL);
     }
-    if sqe.personality != 0 {
-        req.creds = Some(state.personalities.get(sqe.personality).ok_or(EINVAL)?);
+    if sqe.names.personality != 0 {
+        let creds = state.personalities.get(sqe.names.personality);
+        req.creds = Some(creds.ok_or(EINVAL)?);
     }
-    Ok(())
+    op::prep(state, req, sqe)
 }
 
 /// A 128-byte SQE in a ring with both sizes takes the following entry too. `EINVAL` where that is
 /// not possible.
 #[cold]
-fn second_half(ctx: &Ctx, state: &mut State, slot: u32, left: &mut u32) -> Result {
+fn second_half(ctx: &Ctx, state: &mut State, slot: u32, left: u32, more: &mut u32) -> Result {
     let last = state.rings.sq_entries.wrapping_sub(1);
     if !ctx.flags.contains(SetupFlag::SqeMixed) || slot >= last {
         return Err(EINVAL);
     }
-    if *left >= 2 {
-        *left -= 1;
+    if left >= 2 {
+        *more = 1;
     } else {
         // That a thread which submits takes few at a time is nothing to the application.
         let tail = state.rings.sq_tail().load_acquire();

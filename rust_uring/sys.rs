@@ -8,9 +8,11 @@
 
 pub(crate) mod abi_types;
 pub(crate) mod affinity;
+pub(crate) mod atomic;
 pub(crate) mod cpu;
 pub(crate) mod cred;
 pub(crate) mod device;
+pub(crate) mod entries;
 pub(crate) mod eventfd;
 pub(crate) mod exit_watch;
 pub(crate) mod fd_table;

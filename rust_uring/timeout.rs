@@ -20,6 +20,7 @@ use crate::{
         Request, //
     },
     sys::{
+        atomic::Atomic,
         index::{
             Index,
             Indexed,
@@ -36,10 +37,7 @@ use crate::{
 use kernel::{
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Relaxed,
         Arc, //
     }, //
 };

@@ -134,7 +134,7 @@ pub(crate) fn wait(ctx: &Ctx, what: &WaitFor, clock: Clock, start: i64) -> Resul
     } else {
         None
     };
-    trace::wait(&**ctx, events);
+    trace::wait(&**ctx, || (events,));
 
     let timeout = what.timeout.map(|t| {
         if what.absolute {

@@ -37,6 +37,7 @@ use crate::{
     },
     sys::{
         affinity::Cpus,
+        atomic::Atomic,
         fd_table,
         mpsc::Fifo,
         percpu_ref::Counter,
@@ -61,10 +62,7 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Relaxed,
         Arc,
         Mutex,
         SpinLock, //

@@ -101,7 +101,7 @@ pub(crate) fn run(ctx: &Ctx, state: &mut State, what: Cancel, req: &mut Request)
 /// `EBADF`
 fn find(state: &mut State, what: Cancel, req: &mut Request) -> Result<Match> {
     if what.flags & c::IORING_ASYNC_CANCEL_FD != 0 {
-        let fixed = req.sqe_flags & flag::FIXED_FILE != 0
+        let fixed = req.head.flags & flag::FIXED_FILE != 0
             || what.flags & c::IORING_ASYNC_CANCEL_FD_FIXED != 0;
         submit::assign_file(state, req, what.fd, fixed)?;
     }

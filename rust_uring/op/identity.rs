@@ -95,7 +95,7 @@ fn ends_by_itself(req: &Request) -> bool {
 
 /// The buffer is held beside the request, as in [`super::transfer`].
 fn transfer(ctx: &Ctx, state: &mut State, req: ReqBox) -> Run {
-    if req.sqe_flags & sqe::BUFFER_SELECT != 0 {
+    if req.head.flags & sqe::BUFFER_SELECT != 0 {
         return select::run_here(state, req);
     }
     let held = req

@@ -64,7 +64,8 @@ pub(crate) fn settle(req: &mut Request, result: isize) {
         !req.from_worker && (busy || result == EOPNOTSUPP.to_errno() as isize)
     };
     let file = req.file.get();
-    if again && !req.nowait && file.is_some_and(|f| file::is_reg(f) || file::is_blk(f)) {
+    let nowait = matches!(&req.op, Op::Rw(rw) if rw.is_nowait());
+    if again && !nowait && file.is_some_and(|f| file::is_reg(f) || file::is_blk(f)) {
         req.after = After::Punt;
     } else if let Op::Rw(rw) = &req.op {
         let (total, short) = (rw.total(result), rw.is_short(result));
@@ -212,7 +213,7 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
     };
     let mut prepared = r.iocb.prepare(file, rw.flags, write);
     // A file that cannot be told not to block, and is set so, is not to block anywhere.
-    r.nowait = r.iocb.is_nowait() || file::is_nonblocking(file) && !file::supports_nowait(file);
+    rw.nowait = r.iocb.is_nowait() || file::is_nonblocking(file) && !file::supports_nowait(file);
     if prepared.is_ok() && polls {
         prepared = r
             .iocb
@@ -227,7 +228,7 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
         return refused(req, err);
     }
     if nonblock && would_block(file, write, r.iocb.is_direct()) {
-        if r.nowait {
+        if rw.nowait {
             return refused(req, EAGAIN);
         }
         return Run::Block(req);
@@ -254,10 +255,10 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
     if in_background {
         r.back_from_background();
     }
-    let nowait = r.nowait;
     let (Some(file), Op::Rw(rw)) = (r.file.get(), &mut r.op) else {
         return refused(req, EBADF);
     };
+    let nowait = rw.nowait;
     let again = EAGAIN.to_errno() as isize;
     // Some filesystems say that they cannot where they mean that they would have to block.
     if nonblock && res == EOPNOTSUPP.to_errno() as isize {

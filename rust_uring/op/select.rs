@@ -195,10 +195,12 @@ fn issue_multishot(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Issued {
         }
         // It has not waited in vain.
         req.waits = req.waits.min(1);
+        let mut nowait = false;
         if let Op::Rw(rw) = &mut req.op {
             rw.forget_buffer();
+            nowait = rw.is_nowait();
         }
-        if req.nowait {
+        if nowait {
             req.set_result(EAGAIN.to_errno(), 0);
             return Issued::Done(req);
         }

@@ -102,10 +102,7 @@ fn copy_sq(old: &Rings, new: &Rings, flags: SetupFlags) -> Result {
                 if flags.contains(SetupFlag::SqeMixed)
                     && i + 1 != count
                     && slot < old_last
-                    && old
-                        .read_sqe(slot)
-                        .and_then(|s| op::info(s.opcode))
-                        .is_some_and(|o| o.is_128)
+                    && op::info(old.read_sqe(slot).opcode).is_some_and(|o| o.is_128())
                 {
                     // It must not wrap around.
                     if dst == new_last {
@@ -116,10 +113,8 @@ fn copy_sq(old: &Rings, new: &Rings, flags: SetupFlags) -> Result {
                 slot
             }
         };
-        for half in 0..1 + usize::from(old.sqe128()) {
-            if let Some(sqe) = old.read_sqe_half(src, half) {
-                new.write_sqe_half(dst, half, &sqe);
-            }
+        for half in 0..1 + u32::from(old.sqe128()) {
+            new.write_sqe_half(dst, half, &old.read_sqe_half(src, half));
         }
     }
     new.sq_head().store(head);

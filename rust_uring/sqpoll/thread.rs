@@ -19,6 +19,7 @@ use crate::{
     ring::Rings,
     submit,
     sys::{
+        atomic::Atomic,
         cpu,
         cred::{
             self,
@@ -46,7 +47,6 @@ use kernel::{
         aref::ARef,
         atomic::{
             Acquire,
-            Atomic,
             Relaxed,
             Release, //
         },

@@ -7,7 +7,10 @@
 //!
 //! C header: [`include/linux/pid.h`](srctree/include/linux/pid.h)
 
-use crate::sys::ffi;
+use crate::sys::{
+    atomic::Atomic,
+    ffi, //
+};
 use core::ptr::NonNull;
 use kernel::{
     bindings,
@@ -15,7 +18,6 @@ use kernel::{
     sync::{
         atomic::{
             Acquire,
-            Atomic,
             Release, //
         },
         Arc, //

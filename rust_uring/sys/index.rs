@@ -9,6 +9,7 @@
 //!
 //! A thing is in one index at a time, and the index holds a reference to it meanwhile.
 
+use crate::sys::atomic::Atomic;
 use core::{
     cell::UnsafeCell,
     ptr::null, //
@@ -18,7 +19,6 @@ use kernel::{
     sync::{
         atomic::{
             Acquire,
-            Atomic,
             Relaxed,
             Release, //
         },

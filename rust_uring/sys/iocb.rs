@@ -8,6 +8,7 @@
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use crate::sys::{
+    atomic::Atomic,
     ffi,
     iopoll::Polled,
     iter::Iter,
@@ -26,7 +27,6 @@ use kernel::{
     prelude::*,
     sync::atomic::{
         Acquire,
-        Atomic,
         Relaxed,
         Release, //
     },

@@ -6,6 +6,7 @@
 //! and may take and give back references that were made with this key. Looking at the value needs
 //! no lock.
 
+use crate::sys::atomic::Atomic;
 use core::{
     cell::UnsafeCell,
     mem::ManuallyDrop,
@@ -14,10 +15,7 @@ use core::{
 };
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    }, //
+    sync::atomic::Relaxed, //
 };
 
 /// The right to change counters. Unique, and never cloned.

@@ -6,6 +6,7 @@
 //!
 //! C header: [`include/linux/llist.h`](srctree/include/linux/llist.h)
 
+use crate::sys::atomic::Atomic;
 use core::{
     cell::UnsafeCell,
     marker::PhantomData,
@@ -19,7 +20,6 @@ use kernel::{
     prelude::*,
     sync::atomic::{
         Acquire,
-        Atomic,
         Full,
         Relaxed, //
     }, //

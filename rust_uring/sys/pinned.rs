@@ -4,7 +4,10 @@
 //!
 //! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h); `io_uring/rsrc.c`
 
-use crate::sys::ffi;
+use crate::sys::{
+    atomic::Atomic,
+    ffi, //
+};
 use kernel::{
     alloc::flags::__GFP_NOWARN,
     bindings,
@@ -14,10 +17,7 @@ use kernel::{
         PAGE_SIZE, //
     },
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    }, //
+    sync::atomic::Relaxed, //
 };
 
 /// A pinned range of user memory.

@@ -14,6 +14,7 @@
 //! [`include/linux/wait.h`](srctree/include/linux/wait.h)
 
 use crate::sys::{
+    atomic::Atomic,
     ffi,
     index::{
         Index,
@@ -34,7 +35,6 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
-            Atomic,
             Full,
             Relaxed,
             Release, //

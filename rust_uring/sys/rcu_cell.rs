@@ -4,6 +4,7 @@
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
+use crate::sys::atomic::Atomic;
 use core::{
     marker::PhantomData,
     ptr::null_mut, //
@@ -13,7 +14,6 @@ use kernel::{
     sync::{
         atomic::{
             Acquire,
-            Atomic,
             Full, //
         },
         rcu,

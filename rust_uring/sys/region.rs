@@ -10,6 +10,7 @@
 //! [`include/linux/vmalloc.h`](srctree/include/linux/vmalloc.h); `io_uring/memmap.c`
 
 use crate::sys::{
+    atomic::Atomic,
     ffi,
     uaccess::Pod, //
 };
@@ -21,10 +22,6 @@ use core::{
     ptr::{
         null_mut,
         NonNull, //
-    },
-    sync::atomic::{
-        compiler_fence,
-        Ordering, //
     }, //
 };
 use kernel::{
@@ -35,7 +32,12 @@ use kernel::{
         PAGE_SHIFT,
         PAGE_SIZE, //
     },
-    prelude::*, //
+    prelude::*,
+    sync::atomic::{
+        Acquire,
+        Relaxed,
+        Release, //
+    }, //
 };
 
 /// Where the pages come from, and so how they go.
@@ -163,6 +165,11 @@ impl Region {
             len,
             backing: Backing::Pinned(pages, !linear),
         })
+    }
+
+    /// Where it begins.
+    pub(super) fn base(&self) -> NonNull<u8> {
+        self.base
     }
 
     /// Size in bytes.
@@ -345,65 +352,35 @@ impl Drop for Region {
 #[derive(Clone, Copy)]
 pub(crate) struct Word<'a>(*mut u32, core::marker::PhantomData<&'a Region>);
 
-/// On x86 loads are acquire and stores are release by nature (`smp_load_acquire()` is `READ_ONCE()`
-/// with a compiler barrier there), so they need no call into the kernel.
-#[cfg(target_arch = "x86_64")]
 impl Word<'_> {
-    /// `READ_ONCE()`
     #[inline(always)]
-    pub(crate) fn load(self) -> u32 {
-        // SAFETY: Valid by the invariants; volatile since others write.
-        unsafe { self.0.read_volatile() }
-    }
-
-    /// `smp_load_acquire()`
-    #[inline(always)]
-    pub(crate) fn load_acquire(self) -> u32 {
-        let value = self.load();
-        compiler_fence(Ordering::Acquire);
-        value
-    }
-
-    /// `WRITE_ONCE()`
-    #[inline(always)]
-    pub(crate) fn store(self, value: u32) {
-        // SAFETY: Valid by the invariants; volatile since others read.
-        unsafe { self.0.write_volatile(value) }
-    }
-
-    /// `smp_store_release()`
-    #[inline(always)]
-    pub(crate) fn store_release(self, value: u32) {
-        compiler_fence(Ordering::Release);
-        self.store(value)
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-impl Word<'_> {
-    fn atomic(&self) -> &kernel::sync::atomic::Atomic<u32> {
+    fn atomic(&self) -> &Atomic<u32> {
         // SAFETY: Valid by the invariants. The kernel accesses it with atomic operations only.
-        unsafe { kernel::sync::atomic::Atomic::from_ptr(self.0) }
+        unsafe { Atomic::from_ptr(self.0) }
     }
 
     /// `READ_ONCE()`
+    #[inline(always)]
     pub(crate) fn load(self) -> u32 {
-        self.atomic().load(kernel::sync::atomic::Relaxed)
+        self.atomic().load(Relaxed)
     }
 
     /// `smp_load_acquire()`
+    #[inline(always)]
     pub(crate) fn load_acquire(self) -> u32 {
-        self.atomic().load(kernel::sync::atomic::Acquire)
+        self.atomic().load(Acquire)
     }
 
     /// `WRITE_ONCE()`
+    #[inline(always)]
     pub(crate) fn store(self, value: u32) {
-        self.atomic().store(value, kernel::sync::atomic::Relaxed)
+        self.atomic().store(value, Relaxed)
     }
 
     /// `smp_store_release()`
+    #[inline(always)]
     pub(crate) fn store_release(self, value: u32) {
-        self.atomic().store(value, kernel::sync::atomic::Release)
+        self.atomic().store(value, Release)
     }
 }
 

@@ -8,7 +8,10 @@
 //! the same thing, [`Slot::take`], and the one that gets the box owns the request. For the others
 //! there is nothing left to do.
 
-use crate::sys::mpsc::Linked;
+use crate::sys::{
+    atomic::Atomic,
+    mpsc::Linked, //
+};
 use core::{
     marker::PhantomData,
     ptr::null_mut, //
@@ -17,7 +20,6 @@ use kernel::{
     prelude::*,
     sync::atomic::{
         Acquire,
-        Atomic,
         Full, //
     }, //
 };

@@ -7,6 +7,7 @@
 //! C header: [`include/linux/task_work.h`](srctree/include/linux/task_work.h)
 
 use crate::sys::{
+    atomic::Atomic,
     ffi,
     percpu_ref::{
         Counted,
@@ -20,7 +21,6 @@ use core::{
 use kernel::{
     bindings,
     sync::atomic::{
-        Atomic,
         Full,
         Relaxed, //
     },

@@ -6,6 +6,8 @@
 
 use core::ffi::c_void;
 
+/// What is to be traced is found out only if somebody traces.
+///
 /// The kernel's `declare_trace!` knows the tracepoints of the kernel itself only.
 macro_rules! tracepoints {
     ($($(#[$doc:meta])* $name:ident / $point:ident / $call:ident ($($arg:ident: $ty:ty),*);)*) => {
@@ -21,7 +23,7 @@ macro_rules! tracepoints {
 
         $($(#[$doc])*
         #[inline(always)]
-        pub(crate) fn $name<T>(ctx: &T, $($arg: $ty),*) {
+        pub(crate) fn $name<T>(ctx: &T, args: impl FnOnce() -> ($($ty,)*)) {
             #[cfg(CONFIG_TRACEPOINTS)]
             {
                 // SAFETY: A static key that the C side defines.
@@ -31,12 +33,13 @@ macro_rules! tracepoints {
                     )
                 };
                 if enabled {
+                    let ($($arg,)*) = args();
                     // SAFETY: The pointer is only printed.
                     unsafe { c::$call(core::ptr::from_ref(ctx).cast::<c_void>(), $($arg),*) }
                 }
             }
             #[cfg(not(CONFIG_TRACEPOINTS))]
-            { let _ = (ctx, $($arg),*); }
+            { let _ = (ctx, args); }
         })*
     };
 }

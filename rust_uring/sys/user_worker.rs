@@ -8,6 +8,7 @@
 //! C header: [`include/linux/sched/vhost_task.h`](srctree/include/linux/sched/vhost_task.h)
 
 use crate::sys::{
+    atomic::Atomic,
     fd_table::FdTable,
     ffi,
     thread::{
@@ -21,10 +22,7 @@ use kernel::{
     new_spinlock,
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Relaxed,
         Arc,
         Completion,
         SpinLock, //

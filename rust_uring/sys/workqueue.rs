@@ -94,7 +94,7 @@ pub(crate) trait Run<const ID: u64 = 0>: Sized + Send + Sync {
 pub(crate) struct Task<T, const ID: u64 = 0> {
     #[pin]
     work: Opaque<bindings::work_struct>,
-    this: kernel::sync::atomic::Atomic<*mut Counted<T>>,
+    this: crate::sys::atomic::Atomic<*mut Counted<T>>,
     _type: PhantomData<fn(T)>,
 }
 
@@ -119,7 +119,7 @@ impl<T: Run<ID>, const ID: u64> Task<T, ID> {
                     )
                 }
             }),
-            this: kernel::sync::atomic::Atomic::new(core::ptr::null_mut()),
+            this: crate::sys::atomic::Atomic::new(core::ptr::null_mut()),
             _type: PhantomData,
         })
     }

@@ -93,7 +93,7 @@ impl Pool {
         *worker.running.lock() = Running {
             ring: ring_key(&req.ctx),
             user_data: req.cqe.user_data,
-            opcode: req.opcode,
+            opcode: req.head.opcode,
             file: req.file.get().map_or(0, file_key),
             span: req.span(),
             cancelled: false,

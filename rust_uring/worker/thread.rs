@@ -18,6 +18,7 @@ use crate::{
     },
     span::Span,
     sys::{
+        atomic::Atomic,
         cpu,
         task,
         thread::{
@@ -36,10 +37,7 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Relaxed,
         Arc,
         SetOnce,
         SpinLock, //

@@ -94,6 +94,8 @@ pub(crate) struct Rw {
     pub(super) own_pos: bool,
     /// The file was asked to do it.
     pub(super) tried: bool,
+    /// It is never to block, not even in a worker.
+    pub(super) nowait: bool,
     /// Protection information of the whole.
     pub(super) pi: Option<KBox<Pi>>,
 }
@@ -159,6 +161,7 @@ pub(crate) fn prep(state: &mut State, iocb: &mut Iocb<Request>, sqe: &Sqe) -> Re
         write,
         own_pos: sqe.off == u64::MAX,
         tried: false,
+        nowait: false,
         pi,
     })
 }
@@ -232,6 +235,11 @@ impl Rw {
             Memory::Chosen(choice) => Some((choice, self.addr)),
             _ => None,
         }
+    }
+
+    /// Whether it is never to block, not even in a worker. Known once it was tried.
+    pub(crate) fn is_nowait(&self) -> bool {
+        self.nowait
     }
 
     /// The flags of the CQE.
