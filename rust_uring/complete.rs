@@ -104,10 +104,15 @@ fn overflowed(ctx: &Ctx, state: &mut State, cqe: &Cqe, posted: Posted) {
 #[inline(always)]
 pub(crate) fn finish(ctx: &Ctx, state: &mut State, req: ReqBox) {
     // A failure is always told.
-    if !req.skips() || req.failed {
+    let told = !req.skips() || req.failed;
+    if told {
         post(ctx, state, &req.cqe, &req.extra);
     }
-    retire(ctx, state, req);
+    if req.holds_nothing() {
+        state.cache.put(req);
+    } else {
+        retire_full(ctx, state, req, told);
+    }
 }
 
 /// A request is done, and completes when the current batch is over, as natively what is put off to the
@@ -138,60 +143,67 @@ pub(crate) fn cancelled(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
 }
 
 /// Gives back what a request holds, and the request itself.
-#[inline(always)]
 fn retire(ctx: &Ctx, state: &mut State, req: ReqBox) {
-    if req.holds_nothing() {
-        state.cache.put(req);
-    } else {
-        retire_full(ctx, state, req);
-    }
+    retire_full(ctx, state, req, false);
 }
 
+/// The same; `told`: the request came to its own end, and had a CQE.
 #[inline(never)]
-fn retire_full(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
-    if matches!(req.op, Op::Message) {
-        // Its sender made it; the cache does not count it.
-        ctx.messages.fetch_sub(1, Relaxed);
-        return;
-    }
-    release(ctx, state, &mut req);
-    if let Some(tie) = req.tie.take() {
-        link::completed(ctx, state, &req, tie);
-    }
-    state.cache.put(req);
-}
-
-#[inline]
-fn release(ctx: &Ctx, state: &mut State, req: &mut Request) {
-    if let (Op::Rw(rw), Some(file)) = (&req.op, req.file.get()) {
-        if rw.was_tried() {
-            file::notify(file, rw.is_write());
-        }
-    }
-    if req.armed.is_some() {
-        poll::forget(state, req);
-    }
+fn retire_full(ctx: &Ctx, state: &mut State, mut req: ReqBox, told: bool) {
     match &req.op {
-        Op::Timeout(_) | Op::LinkTimeout(_) => give_back_timer(state, req),
-        Op::Rw(rw) if rw.owns_nothing() => req.set_op(Op::Idle),
+        Op::Rw(rw) => {
+            if let (true, Some(file)) = (rw.was_tried(), req.file.get()) {
+                file::notify(file, rw.is_write());
+            }
+            if rw.owns_nothing() {
+                req.set_op(Op::Idle);
+            } else {
+                req.op = Op::Idle;
+            }
+        }
+        Op::Message => {
+            // Its sender made it; the cache does not count it.
+            ctx.messages.fetch_sub(1, Relaxed);
+            return;
+        }
+        Op::Timeout(_) | Op::LinkTimeout(_) => give_back_timer(state, &mut req, told),
         _ => req.op = Op::Idle,
     }
     match req.take_file() {
-        ReqFile::None => {}
         ReqFile::Normal(file) => drop(file),
+        ReqFile::None => {}
         ReqFile::Fixed(node) => drop(rsrc::put(ctx, state, node)),
         ReqFile::Ring(pollers) => drop(pollers),
     }
     if let Some(node) = req.buffer.take() {
         buffers::put(ctx, state, node);
     }
+    if req.has_company() {
+        return retire_with_company(ctx, state, req);
+    }
+    state.cache.put(req);
+}
+
+/// The part of [`retire_full`] for a request that others had to do with.
+#[inline(never)]
+fn retire_with_company(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    if req.armed.is_some() {
+        poll::forget(state, &mut req);
+    }
     req.creds = None;
     req.pool = 0;
+    if let Some(tie) = req.tie.take() {
+        link::completed(ctx, state, &req, tie);
+    }
+    state.cache.put(req);
 }
 
 /// A timeout is done: what it waited with is kept for the next one.
 #[inline(never)]
-fn give_back_timer(state: &mut State, req: &mut Request) {
+fn give_back_timer(state: &mut State, req: &mut Request, told: bool) {
+    if told && matches!(req.op, Op::Timeout(_)) {
+        state.timers.posted();
+    }
     if let Op::Timeout(timeout) | Op::LinkTimeout(timeout) =
         core::mem::replace(&mut req.op, Op::Idle)
     {

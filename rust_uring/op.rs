@@ -20,7 +20,6 @@ pub(crate) mod timeout;
 
 use crate::{
     abi,
-    buffers,
     ctx::{
         Ctx,
         State, //
@@ -36,6 +35,8 @@ use crate::{
         cred,
         file,
         iopoll::Polled,
+        locked_rc::Key,
+        pinned::PinnedBuffer,
         poll::mask,
         task, //
     }, //
@@ -136,6 +137,7 @@ impl OpInfo {
     const BUFFER_SELECT: u8 = 1 << 4;
     const NEEDS_FILE: u8 = 1 << 5;
     const STAYS: u8 = 1 << 6;
+    const TRANSFER: u8 = 1 << 7;
 
     #[inline(always)]
     fn has(self, bit: u8) -> bool {
@@ -174,6 +176,12 @@ impl OpInfo {
         self.has(Self::NEEDS_FILE)
     }
 
+    /// It is a read or a write.
+    #[inline(always)]
+    pub(crate) fn is_transfer(self) -> bool {
+        self.has(Self::TRANSFER)
+    }
+
     /// It is about the submitter's descriptors: it is never given to a worker.
     pub(crate) fn stays(self) -> bool {
         self.has(Self::STAYS)
@@ -203,7 +211,7 @@ pub(crate) fn info(opcode: u8) -> Option<OpInfo> {
 const fn describe(opcode: u8) -> u8 {
     const PLAIN: u8 = OpInfo::PLAIN;
     const FILE: u8 = OpInfo::PLAIN | OpInfo::NEEDS_FILE;
-    const RW: u8 = FILE | OpInfo::IOPRIO | OpInfo::POLLED;
+    const RW: u8 = FILE | OpInfo::TRANSFER | OpInfo::IOPRIO | OpInfo::POLLED;
     match opcode {
         abi::op::NOP => PLAIN | OpInfo::POLLED,
         abi::op::NOP128 => OpInfo::POLLED | OpInfo::IS_128,
@@ -214,7 +222,7 @@ const fn describe(opcode: u8) -> u8 {
         | abi::op::WRITE_FIXED
         | abi::op::READV_FIXED
         | abi::op::WRITEV_FIXED => RW,
-        abi::op::READ_MULTISHOT => FILE | OpInfo::BUFFER_SELECT,
+        abi::op::READ_MULTISHOT => FILE | OpInfo::TRANSFER | OpInfo::BUFFER_SELECT,
         abi::op::FSYNC
         | abi::op::SYNC_FILE_RANGE
         | abi::op::FALLOCATE
@@ -279,21 +287,12 @@ pub(crate) fn prep(state: &mut State, req: &mut Request, sqe: &SqeStart) -> Resu
         req.set_op(Op::Nop(nop));
         return Ok(());
     }
+    if info(sqe.head.opcode).is_some_and(OpInfo::is_transfer) {
+        return rw::prep(state, req, sqe);
+    }
     let sqe = &sqe.whole(&state.rings);
     let fixed = sqe.flags & abi::sqe::FIXED_FILE != 0;
     match sqe.opcode {
-        abi::op::READ
-        | abi::op::WRITE
-        | abi::op::READV
-        | abi::op::WRITEV
-        | abi::op::READ_FIXED
-        | abi::op::WRITE_FIXED
-        | abi::op::READV_FIXED
-        | abi::op::WRITEV_FIXED
-        | abi::op::READ_MULTISHOT => {
-            let rw = rw::prep(state, &mut req.iocb, sqe)?;
-            req.set_op(Op::Rw(rw));
-        }
         abi::op::POLL_ADD => req.set_op(Op::Poll(poll::prep_add(sqe)?)),
         abi::op::POLL_REMOVE => req.set_op(Op::PollRemove(poll::prep_remove(sqe)?)),
         abi::op::OPENAT | abi::op::OPENAT2 => req.set_op(open::prep_open(sqe, fixed)?),
@@ -349,34 +348,46 @@ fn issue_rw(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
     if req.head.flags & abi::sqe::BUFFER_SELECT != 0 {
         return select::issue(ctx, state, req);
     }
+    issue_transfer(ctx, state, req)
+}
+
+/// Tries the transfer, in its submitter.
+#[inline(always)]
+pub(crate) fn issue_transfer(ctx: &Ctx, state: &mut State, req: ReqBox) -> Issued {
     transfer(ctx, state, req).issued(state)
 }
 
-/// Tries the transfer. The buffer is held beside the request: that may be over before the call that uses the
-/// buffer returns.
+/// Tries the transfer. The buffer is there until this returns, even if the request is over before: it takes
+/// the key to give it back.
 #[inline(always)]
 fn transfer(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Run {
     if req.file.get().is_some_and(file::is_direct) {
         state.plugs = true;
         submit::may_come_back(ctx, state, &mut req);
     }
-    let held = req
-        .buffer
-        .as_ref()
-        .and_then(|node| node.get(&mut state.key));
-    let buffer = held.as_ref().map(|node| &node.value.memory);
-    let mut run = rw::run(req, buffer, rw::Wait::Never);
-    if let Run::Block(mut req) = run {
-        run = if rw::waits_for_page(&req) && submit::may_come_back(ctx, state, &mut req) {
-            rw::run_by_page(req, buffer)
-        } else {
-            Run::Block(req)
-        };
+    let buffer = held_buffer(&state.key, &req);
+    match rw::run(req, buffer, rw::Wait::Never) {
+        Run::Block(req) => wait_for_page(ctx, state, req),
+        run => run,
     }
-    if let Some(node) = held {
-        buffers::put(ctx, state, node);
+}
+
+/// The registered buffer of a request.
+#[inline(always)]
+fn held_buffer<'k>(key: &'k Key, req: &Request) -> Option<&'k PinnedBuffer> {
+    let node = req.buffer.as_ref()?;
+    Some(&node.hold(key)?.value.memory)
+}
+
+/// A transfer would block: it may be that it can wait for the page cache.
+#[cold]
+fn wait_for_page(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Run {
+    if rw::waits_for_page(&req) && submit::may_come_back(ctx, state, &mut req) {
+        let buffer = held_buffer(&state.key, &req);
+        rw::run_by_page(req, buffer)
+    } else {
+        Run::Block(req)
     }
-    run
 }
 
 /// Whether it makes no difference which process issues the request.

@@ -259,6 +259,12 @@ impl Request {
             && self.pool == 0
     }
 
+    /// Whether something else than its operation, its file and its buffer has to be given back.
+    #[inline(always)]
+    pub(crate) fn has_company(&self) -> bool {
+        self.armed.is_some() || self.creds.is_some() || self.tie.is_some() || self.pool != 0
+    }
+
     /// Sets what is to be done, in a request that has nothing to do yet or any more.
     #[inline(always)]
     pub(crate) fn set_op(&mut self, op: Op) {

@@ -88,6 +88,12 @@ impl SqeStart {
         rings.sqe_part(self.slot)
     }
 
+    /// Copies the end. To be called once, and not with [`Self::whole`].
+    #[inline(always)]
+    pub(crate) fn rest(&self, rings: &Rings) -> SqeRest {
+        rings.sqe_part(self.slot)
+    }
+
     /// The whole SQE: copies the rest. To be called once.
     #[inline(always)]
     pub(crate) fn whole(&self, rings: &Rings) -> Sqe {

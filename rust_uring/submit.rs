@@ -103,15 +103,15 @@ fn submit_batch(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
             break;
         };
         let sqe = SqeStart::read(&state.rings, slot);
-        let ok =
-            if plain && sqe.is_plain() && op::info(sqe.head.opcode).is_some_and(OpInfo::is_plain) {
-                submit_plain(ctx, state, req, &sqe)
-            } else {
-                let (ok, more) = submit_with_care(ctx, state, req, &sqe, left);
-                left -= more;
-                plain = is_plain(ctx, state);
-                ok
-            };
+        let info = op::info(sqe.head.opcode).filter(|info| plain && info.is_plain());
+        let ok = if let Some(info) = info.filter(|_| sqe.is_plain()) {
+            submit_plain(ctx, state, req, &sqe, info)
+        } else {
+            let (ok, more) = submit_with_care(ctx, state, req, &sqe, left);
+            left -= more;
+            plain = is_plain(ctx, state);
+            ok
+        };
         left -= 1;
         if !ok && !submit_all {
             break;
@@ -161,7 +161,13 @@ fn is_plain(ctx: &Ctx, state: &State) -> bool {
 /// Turns an SQE that asks for nothing special into a request, and issues it. Returns whether the SQE was in
 /// order.
 #[inline(always)]
-fn submit_plain(ctx: &Ctx, state: &mut State, mut req: ReqBox, sqe: &SqeStart) -> bool {
+fn submit_plain(
+    ctx: &Ctx,
+    state: &mut State,
+    mut req: ReqBox,
+    sqe: &SqeStart,
+    info: OpInfo,
+) -> bool {
     req.take_in(sqe);
     if sqe.head.opcode == abi::op::NOP {
         let nop = match nop::prep(state, &mut req, sqe) {
@@ -173,6 +179,33 @@ fn submit_plain(ctx: &Ctx, state: &mut State, mut req: ReqBox, sqe: &SqeStart) -
         see_to(ctx, state, issued);
         return true;
     }
+    if info.is_transfer() {
+        return submit_transfer(ctx, state, req, sqe);
+    }
+    submit_other(ctx, state, req, sqe)
+}
+
+/// The part of [`submit_plain`] for reads and writes.
+#[inline(never)]
+fn submit_transfer(ctx: &Ctx, state: &mut State, mut req: ReqBox, sqe: &SqeStart) -> bool {
+    if let Err(err) = rw::prep(state, &mut req, sqe) {
+        return link::submit(ctx, state, req, Err(err));
+    }
+    trace_submit(ctx, &req);
+    let fixed_buffer = matches!(&req.op, Op::Rw(rw) if rw.is_fixed());
+    match assign_for_transfer(state, &mut req, fixed_buffer) {
+        Ok(()) => {
+            let issued = op::issue_transfer(ctx, state, req);
+            see_to(ctx, state, issued);
+        }
+        Err(err) => fail(ctx, state, req, err),
+    }
+    true
+}
+
+/// The part of [`submit_plain`] for everything else.
+#[inline(never)]
+fn submit_other(ctx: &Ctx, state: &mut State, mut req: ReqBox, sqe: &SqeStart) -> bool {
     if let Err(err) = op::prep(state, &mut req, sqe) {
         return link::submit(ctx, state, req, Err(err));
     }
@@ -348,7 +381,7 @@ fn assign(state: &mut State, req: &mut Request) -> Result {
     }
 }
 
-#[inline(never)]
+#[inline(always)]
 fn assign_for_transfer(state: &mut State, req: &mut Request, fixed_buffer: bool) -> Result {
     let fixed_file = req.head.flags & abi::sqe::FIXED_FILE != 0;
     assign_file(state, req, req.head.fd, fixed_file)?;

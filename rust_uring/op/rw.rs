@@ -47,10 +47,7 @@ use kernel::{
     prelude::*,
     sync::atomic::Relaxed, //
 };
-use prep::{
-    check_pi,
-    Pieces, //
-};
+use prep::check_pi;
 
 /// A transfer in the background came to this result: decides what is to be done with its request.
 /// Context: any, also hard interrupt.
@@ -96,7 +93,6 @@ impl Transfer for Request {
 }
 
 /// Marks a request as done with this result.
-#[inline(always)]
 fn over(mut req: ReqBox, res: isize) -> Run {
     if let Op::Rw(rw) = &req.op {
         let (total, short) = (rw.total(res), rw.is_short(res));
@@ -173,27 +169,24 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
         return refused(req, EBADF);
     };
     let write = rw.write;
+    // What the iterator goes through; the request may be over before the call that uses it returns.
+    let pieces;
+    let mut iter = Iter::empty();
     // A registered buffer is looked at before what the file allows.
-    if let Err(err) = rw.gather(buffer) {
+    let set = if rw.is_simple() {
+        iter.set_user(write, rw.at(), rw.left())
+    } else {
+        match rw.pieces(buffer) {
+            Ok(found) => {
+                pieces = found;
+                rw.set_iter(&mut iter, &pieces, buffer)
+            }
+            Err(err) => Err(err),
+        }
+    };
+    if let Err(err) = set {
         return refused(req, err);
     }
-    let left = rw.left();
-    let at = rw.addr.wrapping_add(u64::from(rw.done));
-    // What the iterator goes through; the request may be over before the call that uses it returns.
-    let pieces = rw.memory.pieces();
-    let iter = match (&pieces, buffer) {
-        (Pieces::One, None) if !rw.is_fixed() => Iter::user(write, at, left),
-        (Pieces::One, Some(buffer)) => Iter::pinned(write, buffer, at, left),
-        (Pieces::User(segments), _) => Ok(Iter::segments(write, segments).after(rw.done())),
-        (Pieces::Fixed(gathered), Some(buffer)) => {
-            Iter::gathered(write, buffer, gathered).map(|iter| iter.after(rw.done()))
-        }
-        _ => Err(EFAULT),
-    };
-    let mut iter = match iter {
-        Ok(iter) => iter,
-        Err(err) => return refused(req, err),
-    };
     let mode_ok = if write {
         file::is_writable(file)
     } else {
@@ -245,7 +238,7 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
         r.in_background = true;
         r.ctx.in_background.fetch_add(1, Relaxed);
     }
-    let (mut req, mut res) = match iocb::start(req, &mut iter, &setup) {
+    let (mut req, res) = match iocb::start(req, &mut iter, &setup) {
         Started::UnderWay => return Run::Gone,
         Started::Polled(polled) => return Run::Polled(polled),
         Started::Over(req, res) => (req, res),
@@ -255,6 +248,23 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
     if in_background {
         r.back_from_background();
     }
+    if let Op::Rw(rw) = &r.op {
+        // All of it was done, in one go: the usual case.
+        // CAST: No negative result is a length.
+        if res as usize == rw.len && rw.done == 0 && !rw.own_pos {
+            r.set_result(res as i32, 0);
+            return Run::Done(req);
+        }
+    }
+    more_or_less(req, res, &setup, wait, whole)
+}
+
+/// Sees to a result that is not all that was asked for, or has to be kept.
+#[inline(never)]
+fn more_or_less(mut req: ReqBox, mut res: isize, setup: &Setup, wait: Wait, whole: bool) -> Run {
+    let nonblock = wait != Wait::Here;
+    let polls = req.ctx.polls();
+    let r = &mut **req;
     let (Some(file), Op::Rw(rw)) = (r.file.get(), &mut r.op) else {
         return refused(req, EBADF);
     };
@@ -264,11 +274,11 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
     if nonblock && res == EOPNOTSUPP.to_errno() as isize {
         res = again;
     }
-    if rw.own_pos && has_pos && res > 0 {
+    if rw.own_pos && setup.has_pos && res > 0 {
         file::set_pos(file, r.iocb.pos());
     }
     // CAST: Only compared when positive.
-    let short = res > 0 && (res as usize) < left;
+    let short = res > 0 && (res as usize) < rw.left();
     // What belongs to the rest of the data is not known here.
     let partial = short && whole && !nowait && rw.pi.is_none();
     // When completions are polled for, nobody waits for a free slot of the device.

@@ -637,25 +637,12 @@ int uring_kiocb_set_meta(struct kiocb *kiocb, struct uio_meta *meta, u16 flags, 
 			   &meta->iter);
 }
 
-/* What has to be checked before each try: the range, security modules, watchers. */
-static int uring_kiocb_verify(struct kiocb *kiocb, struct iov_iter *iter, int rw, bool has_pos)
+/* For files that have no read_iter. */
+long uring_kiocb_read_by_pieces(struct kiocb *kiocb, struct iov_iter *iter, u64 addr)
 {
-	return rw_verify_area(rw, kiocb->ki_filp, has_pos ? &kiocb->ki_pos : NULL,
-			      iov_iter_count(iter));
-}
-
-long uring_kiocb_read(struct kiocb *kiocb, struct iov_iter *iter, u64 addr, bool has_pos)
-{
-	struct file *file = kiocb->ki_filp;
-	int ret = uring_kiocb_verify(kiocb, iter, READ, has_pos);
-
-	if (unlikely(ret))
-		return ret;
-	if (likely(file->f_op->read_iter))
-		return file->f_op->read_iter(kiocb, iter);
-	if (file->f_op->read)
-		return uring_loop_rw(kiocb, iter, addr, false);
-	return -EINVAL;
+	if (!kiocb->ki_filp->f_op->read)
+		return -EINVAL;
+	return uring_loop_rw(kiocb, iter, addr, false);
 }
 
 static long uring_kiocb_write_any(struct kiocb *kiocb, struct iov_iter *iter, u64 addr)
@@ -670,30 +657,16 @@ static long uring_kiocb_write_any(struct kiocb *kiocb, struct iov_iter *iter, u6
 }
 
 /* If it goes on in the background, uring_kiocb_end_write() is left to its completion. */
-long uring_kiocb_write(struct kiocb *kiocb, struct iov_iter *iter, u64 addr, bool has_pos)
+long uring_kiocb_write(struct kiocb *kiocb, struct iov_iter *iter, u64 addr)
 {
-	long ret = uring_kiocb_verify(kiocb, iter, WRITE, has_pos);
+	long ret;
 
-	if (unlikely(ret))
-		return ret;
 	if (!uring_kiocb_start_write(kiocb))
 		return -EAGAIN;
 	ret = uring_kiocb_write_any(kiocb, iter, addr);
 	if (ret != -EIOCBQUEUED)
 		uring_kiocb_end_write(kiocb);
 	return ret;
-}
-
-int uring_iter_ubuf(struct iov_iter *iter, bool write, u64 addr, size_t len)
-{
-	void __user *buf = u64_to_user_ptr(addr);
-
-	/* As import_ubuf(), without another call. */
-	len = min_t(size_t, len, MAX_RW_COUNT);
-	if (unlikely(!access_ok(buf, len)))
-		return -EFAULT;
-	iov_iter_ubuf(iter, write ? ITER_SOURCE : ITER_DEST, buf, len);
-	return 0;
 }
 
 int uring_iter_iovec(struct iov_iter *iter, bool write, const struct iovec *iov,
@@ -706,13 +679,6 @@ int uring_iter_iovec(struct iov_iter *iter, bool write, const struct iovec *iov,
 bool uring_access_ok(u64 addr, size_t len)
 {
 	return access_ok(u64_to_user_ptr(addr), len);
-}
-
-void uring_iter_bvec(struct iov_iter *iter, bool write, const struct bio_vec *bvec,
-		     unsigned long nr, size_t offset, size_t len)
-{
-	iov_iter_bvec(iter, write ? ITER_SOURCE : ITER_DEST, bvec, nr, len);
-	iter->iov_offset = offset;
 }
 
 /* blk_start_plug_nr_ios(), which is not exported. */

@@ -170,14 +170,11 @@ void uring_kiocb_wait_for_page(struct kiocb *kiocb, struct uring_page_wait *wait
 			       void (*unlocked)(struct kiocb *kiocb));
 int uring_kiocb_set_meta(struct kiocb *kiocb, struct uio_meta *meta, u16 flags, u16 app_tag,
 			 u64 seed, u64 addr, size_t len, bool write);
-long uring_kiocb_read(struct kiocb *kiocb, struct iov_iter *iter, u64 addr, bool has_pos);
-long uring_kiocb_write(struct kiocb *kiocb, struct iov_iter *iter, u64 addr, bool has_pos);
-int uring_iter_ubuf(struct iov_iter *iter, bool write, u64 addr, size_t len);
+long uring_kiocb_read_by_pieces(struct kiocb *kiocb, struct iov_iter *iter, u64 addr);
+long uring_kiocb_write(struct kiocb *kiocb, struct iov_iter *iter, u64 addr);
 int uring_iter_iovec(struct iov_iter *iter, bool write, const struct iovec *iov,
 		     unsigned long nr, size_t len);
 bool uring_access_ok(u64 addr, size_t len);
-void uring_iter_bvec(struct iov_iter *iter, bool write, const struct bio_vec *bvec,
-		     unsigned long nr, size_t offset, size_t len);
 void uring_plug_start(struct blk_plug *plug, unsigned int nr);
 int uring_check_ioprio(int ioprio);
 u16 uring_current_ioprio(void);

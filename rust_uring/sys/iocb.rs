@@ -18,7 +18,10 @@ use crate::sys::{
 use core::{
     cell::UnsafeCell,
     marker::PhantomData,
-    ptr::null_mut, //
+    ptr::{
+        null,
+        null_mut, //
+    }, //
 };
 use kernel::{
     bindings,
@@ -139,6 +142,7 @@ impl<T: Transfer> Iocb<T> {
         // SAFETY: Ours, initialised, and not under way.
         let kiocb = unsafe { &mut *self.kiocb.get() };
         kiocb.ki_filp = file.as_ptr();
+        kiocb.ki_complete = Some(complete::<T>);
         kiocb.private = null_mut();
         kiocb.ki_waitq = null_mut();
         // SAFETY: The file is open. Whoever changes its flags meanwhile, they are read once.
@@ -199,6 +203,8 @@ impl<T: Transfer> Iocb<T> {
         if !unsafe { ffi::uring_kiocb_set_polled(self.kiocb.get()) } {
             return Err(EOPNOTSUPP);
         }
+        // SAFETY: As before.
+        unsafe { (*self.kiocb.get()).ki_complete = Some(complete_polled::<T>) };
         self.polled.store(NO_RESULT, Relaxed);
         if timed {
             self.started.store(Clock::Monotonic.now(), Relaxed);
@@ -279,8 +285,8 @@ pub(crate) fn start<T: Transfer>(
     let this = KBox::into_raw(this);
     // SAFETY: The box is ours.
     let iocb = unsafe { (**this).iocb() };
-    let range = this.addr()..this.addr() + size_of::<Linked<T>>();
-    if !range.contains(&core::ptr::from_ref(iocb).addr()) {
+    let place = core::ptr::from_ref(iocb).addr().wrapping_sub(this.addr());
+    if place >= size_of::<Linked<T>>() {
         // The completion would give back another box than this.
         // SAFETY: Just taken apart.
         return Started::Over(unsafe { KBox::from_raw(this) }, EINVAL.to_errno() as isize);
@@ -288,15 +294,8 @@ pub(crate) fn start<T: Transfer>(
     let kiocb = iocb.kiocb.get();
     // INVARIANT: The transfer may begin.
     // SAFETY: `owner` is ours to write until then.
-    unsafe {
-        *iocb.owner.get() = this;
-        (*kiocb).ki_complete = Some(complete::<T>);
-    }
+    unsafe { *iocb.owner.get() = this };
     let polled = iocb.is_hipri();
-    if polled {
-        // SAFETY: As before.
-        unsafe { (*kiocb).ki_complete = Some(complete_polled::<T>) };
-    }
     let meta = Opaque::<bindings::uio_meta>::uninit();
     if let Some(pi) = &setup.pi {
         // Whoever starts it looks at `meta`, and nobody after that: by then it is in the bios.
@@ -320,15 +319,8 @@ pub(crate) fn start<T: Transfer>(
             return Started::Over(unsafe { KBox::from_raw(this) }, ret as isize);
         }
     }
-    let (raw, addr) = iter.as_raw();
     // SAFETY: `prepare` was called; the file is held; the iterator is valid for the call.
-    let result = unsafe {
-        if setup.write {
-            ffi::uring_kiocb_write(kiocb, raw, addr, setup.has_pos)
-        } else {
-            ffi::uring_kiocb_read(kiocb, raw, addr, setup.has_pos)
-        }
-    };
+    let result = unsafe { ask(kiocb, iter, setup) };
     if result == -(bindings::EIOCBQUEUED as isize) {
         if polled {
             // SAFETY: From above; started as what it is. Its completion does not give it back.
@@ -340,6 +332,46 @@ pub(crate) fn start<T: Transfer>(
     unsafe { *iocb.owner.get() = null_mut() };
     // SAFETY: As before.
     Started::Over(unsafe { KBox::from_raw(this) }, result)
+}
+
+/// Asks the file to do it. What has to be checked before each try is checked first: the range, security
+/// modules, watchers.
+///
+/// # Safety
+///
+/// The file of `kiocb` is held, and is to do what the rest of it says.
+#[inline(always)]
+unsafe fn ask(kiocb: *mut bindings::kiocb, iter: &mut Iter<'_>, setup: &Setup) -> isize {
+    // SAFETY: By the contract.
+    let file = unsafe { (*kiocb).ki_filp };
+    let pos = if setup.has_pos {
+        // SAFETY: As before.
+        unsafe { &raw const (*kiocb).ki_pos }
+    } else {
+        null()
+    };
+    let rw = if setup.write {
+        bindings::WRITE
+    } else {
+        bindings::READ
+    };
+    // SAFETY: As before. CAST: It is 0 or 1.
+    let ret = unsafe { bindings::rw_verify_area(rw as c_int, file, pos, iter.count()) };
+    if ret != 0 {
+        return ret as isize;
+    }
+    let (raw, addr) = iter.as_raw();
+    if setup.write {
+        // SAFETY: As before.
+        return unsafe { ffi::uring_kiocb_write(kiocb, raw, addr) };
+    }
+    // SAFETY: As before. Each file has operations, which stay.
+    match unsafe { (*(*file).f_op).read_iter } {
+        // SAFETY: As before.
+        Some(read_iter) => unsafe { read_iter(kiocb, raw) },
+        // SAFETY: As before.
+        None => unsafe { ffi::uring_kiocb_read_by_pieces(kiocb, raw, addr) },
+    }
 }
 
 /// A polled transfer is over. Context: any.

@@ -15,7 +15,6 @@ use crate::sys::{
 use core::marker::PhantomData;
 use kernel::{
     bindings,
-    error::to_result,
     prelude::*,
     types::Opaque, //
 };
@@ -102,6 +101,10 @@ pub(crate) fn read_pieces(array: u64, nr: u32) -> Result<KVVec<(u64, usize)>> {
 }
 
 /// A position in memory that data is moved to or from.
+///
+/// # Invariants
+///
+/// `iter` is initialised, and what it goes through is there for `'a`, or is user memory.
 pub(crate) struct Iter<'a> {
     iter: Opaque<bindings::iov_iter>,
     /// For files that know no iterators: where pinned memory is in the application.
@@ -109,95 +112,149 @@ pub(crate) struct Iter<'a> {
     _memory: PhantomData<&'a ()>,
 }
 
+// It is made where it is used and set there, as it is large enough for a copy of it to be felt.
 impl<'a> Iter<'a> {
-    fn new(addr: u64) -> Self {
+    /// No memory.
+    #[inline(always)]
+    pub(crate) fn empty() -> Self {
+        // INVARIANT: Zeroes are no bytes of user memory.
         Self {
-            iter: Opaque::uninit(),
-            addr,
+            iter: Opaque::zeroed(),
+            addr: 0,
             _memory: PhantomData,
         }
     }
 
-    /// `len` bytes of user memory at `addr`. `EFAULT` for what is not user space.
-    pub(crate) fn user(write: bool, addr: u64, len: usize) -> Result<Self> {
-        let this = Self::new(0);
-        // SAFETY: Initialises the iterator, or fails.
-        to_result(unsafe { ffi::uring_iter_ubuf(this.iter.get(), write, addr, len) })?;
-        Ok(this)
+    /// Sets it to `len` bytes of user memory at `addr`, at most [`MAX_RW_COUNT`]. `EFAULT` for what is not user
+    /// space. Stands for `import_ubuf()`.
+    #[inline(always)]
+    pub(crate) fn set_user(&mut self, write: bool, addr: u64, len: usize) -> Result {
+        if !uaccess::is_user(addr, len) {
+            return Err(EFAULT);
+        }
+        // SAFETY: Ours, and initialised.
+        let iter = unsafe { &mut *self.iter.get() };
+        // INVARIANT: One piece of user memory.
+        // CAST: It is the first of few.
+        iter.iter_type = bindings::iter_type_ITER_UBUF as u8;
+        iter.data_source = write;
+        iter.iov_offset = 0;
+        iter.__bindgen_anon_2.nr_segs = 1;
+        // SAFETY: Address and length of such memory are where an `iovec` has them.
+        let piece = unsafe { iter.__bindgen_anon_1.__ubuf_iovec.as_mut() };
+        piece.iov_base = core::ptr::without_provenance_mut(addr as usize);
+        piece.iov_len = len;
+        self.addr = 0;
+        Ok(())
     }
 
-    /// User memory in pieces.
-    pub(crate) fn segments(write: bool, segments: &'a Segments) -> Self {
-        let this = Self::new(0);
+    /// Sets it to user memory in pieces, without the first `done` bytes.
+    pub(crate) fn set_segments(&mut self, write: bool, segments: &'a Segments, done: usize) {
         // SAFETY: Initialises the iterator with pieces that are borrowed for `'a`.
         unsafe {
             ffi::uring_iter_iovec(
-                this.iter.get(),
+                self.iter.get(),
                 write,
                 segments.iov.as_ptr(),
                 segments.iov.len(),
                 segments.len,
             )
         };
-        this
+        self.addr = 0;
+        self.advance(done);
     }
 
-    /// `len` bytes of pinned memory, at user address `addr`. `EFAULT` if they are not all in it.
-    pub(crate) fn pinned(
+    /// Sets it to `len` bytes of pinned memory, at user address `addr`. `EFAULT` if they are not all in it.
+    #[inline]
+    pub(crate) fn set_pinned(
+        &mut self,
         write: bool,
         buffer: &'a PinnedBuffer,
         addr: u64,
         len: usize,
-    ) -> Result<Self> {
+    ) -> Result {
         let end = addr.checked_add(len as u64).ok_or(EFAULT)?;
         let (start, size) = buffer.range();
         if addr < start || end > start + size as u64 || len > MAX_RW_COUNT {
             return Err(EFAULT);
         }
         let (bvecs, offset) = buffer.seek((addr - start) as usize, len);
-        let this = Self::new(addr);
-        // SAFETY: Initialises the iterator with segments that are borrowed for `'a` and cover the
-        // bytes asked for.
-        unsafe {
-            ffi::uring_iter_bvec(
-                this.iter.get(),
-                write,
-                bvecs.as_ptr(),
-                bvecs.len(),
-                offset,
-                len,
-            )
-        };
-        Ok(this)
+        // SAFETY: The segments are borrowed for `'a` and cover the bytes asked for.
+        unsafe { self.set_bvecs(write, bvecs, offset, len) };
+        self.addr = addr;
+        Ok(())
     }
 
-    /// Pieces of pinned memory. `EFAULT` if they are of another buffer.
+    /// Sets it to pieces of pinned memory, without the first `done` bytes. `EFAULT` if they are of another
+    /// buffer.
     ///
     /// Files that know no iterators will fail with `EFAULT`: they find an address that nobody has.
-    pub(crate) fn gathered(
+    pub(crate) fn set_gathered(
+        &mut self,
         write: bool,
         buffer: &'a PinnedBuffer,
         gathered: &'a Gathered,
-    ) -> Result<Self> {
+        done: usize,
+    ) -> Result {
         let (bvecs, len) = gathered.segments(buffer).ok_or(EFAULT)?;
-        let this = Self::new(0);
-        // SAFETY: Initialises the iterator with segments that are borrowed for `'a`, as is the buffer
-        // that has their pages.
-        unsafe {
-            ffi::uring_iter_bvec(this.iter.get(), write, bvecs.as_ptr(), bvecs.len(), 0, len)
-        };
-        Ok(this)
+        // SAFETY: The segments are borrowed for `'a`, as is the buffer that has their pages.
+        unsafe { self.set_bvecs(write, bvecs, 0, len) };
+        self.addr = 0;
+        self.advance(done);
+        Ok(())
     }
 
-    /// What comes after the first `count` bytes.
-    pub(crate) fn after(mut self, count: usize) -> Self {
-        // SAFETY: Initialised by the constructors.
-        unsafe { bindings::iov_iter_advance(self.iter.get(), count) };
-        self.addr = self.addr.wrapping_add(count as u64);
-        self
+    /// Stands for `iov_iter_bvec()`.
+    ///
+    /// # Safety
+    ///
+    /// The segments are there for `'a`, and have `len` bytes behind `offset`, which is in the first.
+    #[inline(always)]
+    unsafe fn set_bvecs(
+        &mut self,
+        write: bool,
+        bvecs: &[bindings::bio_vec],
+        offset: usize,
+        len: usize,
+    ) {
+        // SAFETY: Ours, and initialised.
+        let iter = unsafe { &mut *self.iter.get() };
+        // INVARIANT: By the contract.
+        // CAST: It is the third of few.
+        iter.iter_type = bindings::iter_type_ITER_BVEC as u8;
+        iter.data_source = write;
+        iter.iov_offset = offset;
+        iter.__bindgen_anon_2.nr_segs = bvecs.len() as c_ulong;
+        // SAFETY: Nothing of it is used before it is set.
+        let pieces = unsafe { iter.__bindgen_anon_1.__bindgen_anon_1.as_mut() };
+        pieces.__bindgen_anon_1.bvec = bvecs.as_ptr();
+        pieces.count = len;
+    }
+
+    /// Goes on to what comes after the first `count` bytes.
+    fn advance(&mut self, count: usize) {
+        if count != 0 {
+            // SAFETY: By the invariants.
+            unsafe { bindings::iov_iter_advance(self.iter.get(), count) };
+            self.addr = self.addr.wrapping_add(count as u64);
+        }
+    }
+
+    /// The bytes that it goes through.
+    #[inline(always)]
+    pub(super) fn count(&self) -> usize {
+        // SAFETY: By the invariants; it is there whatever the pieces are.
+        unsafe {
+            (*self.iter.get())
+                .__bindgen_anon_1
+                .__bindgen_anon_1
+                .as_ref()
+                .count
+        }
     }
 
     /// The C structure, and the address for files that know no iterators.
+    #[inline(always)]
     pub(super) fn as_raw(&mut self) -> (*mut bindings::iov_iter, u64) {
         (self.iter.get(), self.addr)
     }

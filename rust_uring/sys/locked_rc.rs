@@ -88,6 +88,16 @@ impl<T> LockedRc<T> {
         Some(Self(self.0))
     }
 
+    /// The value, which is there while nobody can use the key to give references back. `None` if the key is not
+    /// the one it was made with.
+    #[inline]
+    pub(crate) fn hold<'k>(&self, key: &'k Key) -> Option<&'k T> {
+        // SAFETY: Our count keeps it now. It is freed by `put` only, which takes `&mut` of the one key that
+        // fits: that is not to be had for `'k`.
+        let inner: &'k Inner<T> = unsafe { self.0.as_ref() };
+        (inner.key == key.0).then_some(&inner.value)
+    }
+
     /// Gives the reference back; returns the value if it was the last one.
     ///
     /// With a key that does not fit the reference is leaked.

@@ -82,8 +82,24 @@ fn user_ptr(addr: u64) -> UserPtr {
     UserPtr::from_addr(addr as usize)
 }
 
+/// Up to where addresses are in user space on every machine, 0 if that is not known.
+const SURELY_USER_END: u64 = if cfg!(target_arch = "x86_64") {
+    // With four levels of page tables.
+    (1 << 47) - kernel::page::PAGE_SIZE as u64
+} else {
+    0
+};
+
 /// Whether a range is in user space; it need not be there. Stands for `access_ok()`.
+#[inline(always)]
 pub(crate) fn is_user(addr: u64, len: usize) -> bool {
+    let end = addr.checked_add(len as u64);
+    end.is_some_and(|end| end <= SURELY_USER_END) || is_user_here(addr, len)
+}
+
+/// The same on this machine.
+#[cold]
+fn is_user_here(addr: u64, len: usize) -> bool {
     // SAFETY: Only compares the addresses.
     unsafe { ffi::uring_access_ok(addr, len) }
 }

@@ -8,7 +8,8 @@ use crate::{
     abi::{
         self,
         op,
-        Sqe, //
+        SqeAddresses,
+        SqeRest, //
     },
     ctx::State,
     kbuf::{
@@ -16,15 +17,14 @@ use crate::{
         Chosen,
         Held, //
     },
+    op::Op,
     request::Request,
     span::Span,
+    sqe::SqeStart,
     sys::{
         abi_types as c,
         file,
-        iocb::{
-            Iocb,
-            Pi, //
-        },
+        iocb::Pi,
         iter::{
             self,
             Iter,
@@ -69,18 +69,6 @@ pub(super) enum Pieces {
     Fixed(Arc<Gathered>),
 }
 
-impl Memory {
-    #[inline]
-    pub(super) fn pieces(&self) -> Pieces {
-        match self {
-            Self::Vector(segments) => Pieces::User(segments.clone()),
-            Self::FixedVector(gathered) => Pieces::Fixed(gathered.clone()),
-            // The pieces were looked for before.
-            Self::User | Self::Chosen(_) | Self::Fixed | Self::FixedPieces(_) => Pieces::One,
-        }
-    }
-}
-
 /// A read or a write. Position, I/O priority and write stream are in its [`Iocb`].
 pub(crate) struct Rw {
     pub(super) addr: u64,
@@ -100,104 +88,122 @@ pub(crate) struct Rw {
     pub(super) pi: Option<KBox<Pi>>,
 }
 
-/// `EINVAL`, `EPERM` for an I/O priority that is not allowed; `EFAULT`, `ENOMEM` for a vector.
-#[inline]
-pub(crate) fn prep(state: &mut State, iocb: &mut Iocb<Request>, sqe: &Sqe) -> Result<Rw> {
+/// Makes the request a transfer. `EINVAL`, `EPERM` for an I/O priority that is not allowed; `EFAULT`, `ENOMEM`.
+#[inline(always)]
+pub(crate) fn prep(state: &mut State, req: &mut Request, sqe: &SqeStart) -> Result {
+    let SqeAddresses { off, addr } = sqe.addresses(&state.rings);
+    let SqeRest { addr3, pad2 } = sqe.rest(&state.rings);
+    let opcode = sqe.head.opcode;
     let write = matches!(
-        sqe.opcode,
+        opcode,
         op::WRITE | op::WRITEV | op::WRITE_FIXED | op::WRITEV_FIXED
     );
-    let ioprio = if sqe.ioprio != 0 {
-        file::check_ioprio(sqe.ioprio)?;
-        sqe.ioprio
-    } else {
-        state.ioprio()
-    };
-    let pi = match sqe.pad2 {
-        0 => None,
-        mask if mask == u64::from(c::IORING_RW_ATTR_FLAG_PI) => {
-            Some(KBox::new(prep_pi(sqe.addr3, write)?, GFP_KERNEL_ACCOUNT)?)
+    let ioprio = match sqe.head.ioprio {
+        0 => state.ioprio(),
+        ioprio => {
+            file::check_ioprio(ioprio)?;
+            ioprio
         }
-        _ => return Err(EINVAL),
     };
+    let mut pi = None;
+    if pad2 != 0 {
+        pi = Some(prep_pi(pad2, addr3, write)?);
+    }
     // CAST: Widening; more than `MAX_RW_COUNT` is never transferred at once.
-    let mut len = sqe.len as usize;
-    let memory = match sqe.opcode {
-        _ if sqe.flags & abi::sqe::BUFFER_SELECT != 0 => {
-            len = asked(sqe)?;
-            Memory::Chosen(Choice {
-                group: sqe.buf_index,
-                multishot: sqe.opcode == op::READ_MULTISHOT,
-                held: Held::No,
-            })
-        }
-        op::READ_MULTISHOT => return Err(EINVAL),
-        op::READV | op::WRITEV => {
-            let segments = Segments::import(sqe.addr, sqe.len)?;
-            len = segments.len();
-            Memory::Vector(Arc::new(segments, GFP_KERNEL_ACCOUNT)?)
-        }
-        op::READ_FIXED | op::WRITE_FIXED => Memory::Fixed,
-        op::READV_FIXED | op::WRITEV_FIXED => {
-            let pieces = iter::read_pieces(sqe.addr, sqe.len)?;
-            Memory::FixedPieces(Arc::new(pieces, GFP_KERNEL_ACCOUNT)?)
-        }
-        _ => {
+    let mut len = sqe.options.len as usize;
+    let chooses = sqe.head.flags & abi::sqe::BUFFER_SELECT != 0;
+    let memory = match opcode {
+        op::READ | op::WRITE if !chooses => {
             len = len.min(MAX_RW_COUNT);
-            if !uaccess::is_user(sqe.addr, len) {
+            if !uaccess::is_user(addr, len) {
                 return Err(EFAULT);
             }
             Memory::User
         }
+        op::READ_FIXED | op::WRITE_FIXED => Memory::Fixed,
+        _ if chooses => {
+            len = asked(sqe, addr)?;
+            Memory::Chosen(Choice {
+                group: sqe.names.buf_index,
+                multishot: opcode == op::READ_MULTISHOT,
+                held: Held::No,
+            })
+        }
+        op::READ_MULTISHOT => return Err(EINVAL),
+        _ => prep_pieces(opcode, addr, &mut len)?,
     };
     // CAST: Same bits; and the lowest byte of the field.
-    iocb.describe(sqe.off as i64, ioprio, sqe.file_index as u8);
-    Ok(Rw {
-        addr: sqe.addr,
+    req.iocb
+        .describe(off as i64, ioprio, sqe.names.file_index as u8);
+    req.set_op(Op::Rw(Rw {
+        addr,
         len,
         done: 0,
         memory,
-        flags: sqe.op_flags,
+        flags: sqe.options.op_flags,
         write,
-        own_pos: sqe.off == u64::MAX,
+        own_pos: off == u64::MAX,
         tried: false,
         nowait: false,
         pi,
-    })
+    }));
+    Ok(())
+}
+
+/// The vectored ones: `len` pieces at `addr`; afterwards it is their length, if that is known. `EINVAL`,
+/// `EFAULT`, `ENOMEM`.
+#[cold]
+fn prep_pieces(opcode: u8, addr: u64, len: &mut usize) -> Result<Memory> {
+    // CAST: It was one.
+    let nr = *len as u32;
+    if matches!(opcode, op::READV | op::WRITEV) {
+        let segments = Segments::import(addr, nr)?;
+        *len = segments.len();
+        return Ok(Memory::Vector(Arc::new(segments, GFP_KERNEL_ACCOUNT)?));
+    }
+    let pieces = iter::read_pieces(addr, nr)?;
+    Ok(Memory::FixedPieces(Arc::new(pieces, GFP_KERNEL_ACCOUNT)?))
 }
 
 /// How much is asked for of a buffer that is yet to be chosen; 0 for all that it has. `EINVAL`, `EFAULT`.
 #[cold]
-fn asked(sqe: &Sqe) -> Result<usize> {
-    match sqe.opcode {
-        op::READV if sqe.len != 1 => Err(EINVAL),
+fn asked(sqe: &SqeStart, addr: u64) -> Result<usize> {
+    let len = sqe.options.len;
+    match sqe.head.opcode {
+        op::READV if len != 1 => Err(EINVAL),
         op::READV => {
-            let pieces = iter::read_pieces(sqe.addr, 1)?;
+            let pieces = iter::read_pieces(addr, 1)?;
             let len = pieces.first().map_or(0, |(_, len)| *len);
             // CAST: What does not fit is cut off, as natively.
             Ok(len as u32 as usize)
         }
-        op::READ_MULTISHOT if sqe.addr != 0 || sqe.len != 0 => Err(EINVAL),
+        op::READ_MULTISHOT if addr != 0 || len != 0 => Err(EINVAL),
         // CAST: Widening.
-        _ => Ok(sqe.len as usize),
+        _ => Ok(len as usize),
     }
 }
 
-/// The protection information that is described at user address `attr`. `EFAULT`, `EINVAL`.
-fn prep_pi(attr: u64, write: bool) -> Result<Pi> {
+/// The attributes that `mask` says are at user address `attr`. `EFAULT`, `EINVAL`, `ENOMEM`.
+#[cold]
+fn prep_pi(mask: u64, attr: u64, write: bool) -> Result<KBox<Pi>> {
+    if mask != u64::from(c::IORING_RW_ATTR_FLAG_PI) {
+        return Err(EINVAL);
+    }
     let attr = uaccess::read::<c::io_uring_attr_pi>(attr)?;
     if attr.rsvd != 0 {
         return Err(EINVAL);
     }
     // CAST: Widening.
-    let _ = Iter::user(write, attr.addr, attr.len as usize)?;
-    Ok(Pi {
+    let len = (attr.len as usize).min(MAX_RW_COUNT);
+    Iter::empty().set_user(write, attr.addr, len)?;
+    let pi = Pi {
         flags: attr.flags,
         app_tag: attr.app_tag,
         seed: attr.seed,
         addr: attr.addr,
         len: attr.len,
-    })
+    };
+    Ok(KBox::new(pi, GFP_KERNEL_ACCOUNT)?)
 }
 
 /// Whether it can be used with this file, through which the page cache has to be bypassed. `EINVAL`,
@@ -280,10 +286,32 @@ impl Rw {
         self.done != 0
     }
 
-    /// Finds the pieces in the buffer, if it is about pieces and that was not done yet.
+    /// Whether it is about user memory in one piece, and no provided buffer.
+    #[inline(always)]
+    pub(super) fn is_simple(&self) -> bool {
+        matches!(self.memory, Memory::User)
+    }
+
+    /// What has to be kept while it is used. Finds the pieces in the buffer, if it is about pieces and that
+    /// was not done yet.
     ///
     /// `EFAULT` for what is not in the buffer, `EINVAL` for too much, `EOVERFLOW`, `ENOMEM`.
-    pub(super) fn gather(&mut self, buffer: Option<&PinnedBuffer>) -> Result {
+    #[inline]
+    pub(super) fn pieces(&mut self, buffer: Option<&PinnedBuffer>) -> Result<Pieces> {
+        if let Memory::FixedPieces(_) = &self.memory {
+            self.gather(buffer)?;
+        }
+        Ok(match &self.memory {
+            Memory::Vector(segments) => Pieces::User(segments.clone()),
+            Memory::FixedVector(gathered) => Pieces::Fixed(gathered.clone()),
+            Memory::User | Memory::Chosen(_) | Memory::Fixed | Memory::FixedPieces(_) => {
+                Pieces::One
+            }
+        })
+    }
+
+    #[cold]
+    fn gather(&mut self, buffer: Option<&PinnedBuffer>) -> Result {
         if let Memory::FixedPieces(pieces) = &self.memory {
             let gathered = Gathered::new(buffer.ok_or(EFAULT)?, pieces)?;
             self.len = gathered.len();
@@ -293,6 +321,38 @@ impl Rw {
             self.memory = Memory::FixedVector(Arc::new(gathered, GFP_KERNEL_ACCOUNT)?);
         }
         Ok(())
+    }
+
+    /// Sets an iterator to what is still to be done. `EFAULT`.
+    #[inline]
+    pub(super) fn set_iter<'a>(
+        &self,
+        iter: &mut Iter<'a>,
+        pieces: &'a Pieces,
+        buffer: Option<&'a PinnedBuffer>,
+    ) -> Result {
+        match (pieces, buffer) {
+            (Pieces::One, None) if !self.is_fixed() => {
+                iter.set_user(self.write, self.at(), self.left())
+            }
+            (Pieces::One, Some(buffer)) => {
+                iter.set_pinned(self.write, buffer, self.at(), self.left())
+            }
+            (Pieces::User(segments), _) => {
+                iter.set_segments(self.write, segments, self.done());
+                Ok(())
+            }
+            (Pieces::Fixed(gathered), Some(buffer)) => {
+                iter.set_gathered(self.write, buffer, gathered, self.done())
+            }
+            _ => Err(EFAULT),
+        }
+    }
+
+    /// Where the next byte goes to or comes from.
+    #[inline]
+    pub(super) fn at(&self) -> u64 {
+        self.addr.wrapping_add(u64::from(self.done))
     }
 
     /// The user memory that it is about: a range that has all of it.
@@ -323,7 +383,7 @@ impl Rw {
 
     /// Bytes that are still to be transferred.
     pub(super) fn left(&self) -> usize {
-        self.len - self.done()
+        self.len.wrapping_sub(self.done())
     }
 
     /// Whether data goes to the file.
