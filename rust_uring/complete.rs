@@ -305,35 +305,52 @@ pub(crate) fn push_woken(ctx: &Ctx, req: ReqBox, lazy: bool) {
     push_from(ctx, req, lazy, true);
 }
 
-#[inline]
+#[inline(always)]
 fn push_from(ctx: &Ctx, req: ReqBox, lazy: bool, woken: bool) {
     let lazy = lazy && req.tie.is_none();
     let first = ctx.inbox.push(req);
+    if ctx.defers() {
+        tell_submitter(ctx, first, lazy, woken);
+    } else if first {
+        tell_runner(ctx);
+    }
+    // Who was told about the first one takes all that are there by then.
+}
+
+/// A deferring ring has a completion; `first`: since the list was taken.
+fn tell_submitter(ctx: &Ctx, first: bool, lazy: bool, woken: bool) {
     if first {
         if ctx.flags.contains(SetupFlag::TaskrunFlag) {
             mark_taskrun(ctx);
         }
-        if ctx.defers() {
-            // It takes an enter to turn this into CQEs, so whoever waits for CQEs elsewhere is told
-            // now.
-            let owed = eventfd::work_queued(ctx, woken);
-            let polled = ctx.polled.load(Relaxed);
-            if polled && !woken {
-                wake_pollers(ctx);
-            }
-            if owed || polled && woken {
-                workqueue::queue::<_, 0>(&ctx.globals.queue, ctx);
-            }
+        // It takes an enter to turn this into CQEs, so whoever waits for CQEs elsewhere is told now.
+        let owed = eventfd::work_queued(ctx, woken);
+        let polled = ctx.polled.load(Relaxed);
+        if polled && !woken {
+            wake_pollers(ctx);
+        }
+        if owed || polled && woken {
+            workqueue::queue::<_, 0>(&ctx.globals.queue, ctx);
         }
     }
-    if ctx.defers() {
-        wake_submitter(ctx, lazy);
-    } else if sqpoll::tell(ctx, first) {
-        // Its thread runs them, and wakes those who wait for CQEs.
-    } else if ctx.is_attended() {
+    wake_submitter(ctx, lazy);
+}
+
+/// The completion list of a ring that does not defer has something in it again: sees to it that somebody
+/// takes it.
+fn tell_runner(ctx: &Ctx) {
+    if ctx.flags.contains(SetupFlag::TaskrunFlag) {
+        mark_taskrun(ctx);
+    }
+    if ctx.is_attended() {
         // Who submits is going to run them.
-    } else if !(ctx.cq_wait.has_sleeper() && ctx.cq_wait.wake(1) > 0
-        || RingCtx::interrupt_submitter(ctx))
+        return;
+    }
+    if sqpoll::tell(ctx) {
+        // Its thread runs them, and wakes those who wait for CQEs.
+        return;
+    }
+    if !(ctx.cq_wait.has_sleeper() && ctx.cq_wait.wake(1) > 0 || RingCtx::interrupt_submitter(ctx))
     {
         workqueue::queue::<_, 0>(&ctx.globals.queue, ctx);
     }
@@ -436,19 +453,28 @@ fn run_some(ctx: &Ctx, state: &mut State, max: u32) {
 }
 
 /// Completes a request, or sees to what else is to be done with it.
+#[inline(always)]
 pub(crate) fn run_one(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     req.back_from_background();
-    match core::mem::replace(&mut req.after, After::Complete) {
-        After::Complete => {}
-        After::Punt => return submit::punt_back(ctx, state, req),
-        After::Retry => return submit::retry(ctx, state, req),
-        After::Issue => return submit::start_later(ctx, state, req),
-        After::Expired => return op::timeout::expired(ctx, state, req),
-        After::Poll => return poll::woken(ctx, state, req),
+    if req.after != After::Complete {
+        return go_on(ctx, state, req);
     }
     state.from_worker |= req.from_worker;
     req.from_worker = false;
     finish(ctx, state, req);
+}
+
+/// Sees to a request that is not done yet.
+#[inline(never)]
+fn go_on(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    match core::mem::replace(&mut req.after, After::Complete) {
+        After::Complete => finish(ctx, state, req),
+        After::Punt => submit::punt_back(ctx, state, req),
+        After::Retry => submit::retry(ctx, state, req),
+        After::Issue => submit::start_later(ctx, state, req),
+        After::Expired => op::timeout::expired(ctx, state, req),
+        After::Poll => poll::woken(ctx, state, req),
+    }
 }
 
 /// Does what a batch has left for its end, and what comes of that.

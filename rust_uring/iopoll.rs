@@ -143,7 +143,7 @@ pub(crate) fn add_from_worker(ctx: &Ctx, polled: Polled<Request>) {
     ctx.state.lock().poll_list.add(polled);
     ctx.polling.store(true, Relaxed);
     needs_poller(ctx);
-    sqpoll::tell(ctx, true);
+    sqpoll::tell(ctx);
 }
 
 /// Sees to it that somebody polls: a worker is about to start a transfer, or has. Context: any.

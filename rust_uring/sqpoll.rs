@@ -122,15 +122,11 @@ pub(crate) fn detach(ctx: &Ctx) {
     }
 }
 
-/// Tells the thread of a ring about completions. `first`: since it took the last ones. Returns false if
+/// Tells the thread of a ring about completions, the first ones since it took the last. Returns false if
 /// there is no thread. Context: any, after a full barrier.
 #[inline]
-pub(crate) fn tell(ctx: &Ctx, first: bool) -> bool {
-    match ctx.sq_thread() {
-        Some(thread) if first => thread.wake(),
-        Some(thread) => !thread.is_dead(),
-        None => false,
-    }
+pub(crate) fn tell(ctx: &Ctx) -> bool {
+    ctx.sq_thread().is_some_and(|thread| thread.wake())
 }
 
 /// Waits until the SQ has room, or for a signal (`IORING_ENTER_SQ_WAIT`). Context: may sleep.

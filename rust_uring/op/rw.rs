@@ -52,6 +52,12 @@ use prep::check_pi;
 /// A transfer in the background came to this result: decides what is to be done with its request.
 /// Context: any, also hard interrupt.
 pub(crate) fn settle(req: &mut Request, result: isize) {
+    if let Op::Rw(rw) = &req.op {
+        if rw.is_whole(result) {
+            // CAST: It is a length.
+            return req.set_result(result as i32, 0);
+        }
+    }
     let busy = result == EAGAIN.to_errno() as isize;
     let again = if req.ctx.polls() {
         // Polled requests never wait for a free slot of the device.
@@ -249,9 +255,8 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
         r.back_from_background();
     }
     if let Op::Rw(rw) = &r.op {
-        // All of it was done, in one go: the usual case.
-        // CAST: No negative result is a length.
-        if res as usize == rw.len && rw.done == 0 && !rw.own_pos {
+        if rw.is_whole(res) {
+            // CAST: It is a length.
             r.set_result(res as i32, 0);
             return Run::Done(req);
         }

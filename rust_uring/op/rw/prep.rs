@@ -349,6 +349,15 @@ impl Rw {
         }
     }
 
+    /// Whether this result is all that was asked for, done in one go, and there is nothing to be seen to: the
+    /// usual case.
+    #[inline(always)]
+    pub(super) fn is_whole(&self, result: isize) -> bool {
+        let chosen = matches!(self.memory, Memory::Chosen(_));
+        // CAST: No negative result is a length.
+        result as usize == self.len && self.done == 0 && !self.own_pos && !chosen
+    }
+
     /// Where the next byte goes to or comes from.
     #[inline]
     pub(super) fn at(&self) -> u64 {
