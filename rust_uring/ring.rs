@@ -14,9 +14,13 @@ use crate::{
         Params,
         SetupFlag,
         SetupFlags,
-        Sqe, //
+        Sqe,
+        SqeAddresses,
+        SqeHead,
+        SqeNames,
+        SqeOptions,
+        SqeRest, //
     },
-    sqe::Part,
     sys::{
         entries::Entries,
         region::{
@@ -25,6 +29,7 @@ use crate::{
         }, //
     }, //
 };
+use core::mem::offset_of;
 use kernel::{
     page::PAGE_SIZE,
     prelude::*,
@@ -128,6 +133,31 @@ impl Layout {
             p.sq_off.array = offset as u32;
         }
     }
+}
+
+/// A part of an SQE that is copied on its own.
+pub(crate) trait SqePart: Sized {
+    /// Copies this part of the SQE in `slot`.
+    fn read(sqes: &Entries<Sqe>, slot: u32) -> Self;
+}
+
+macro_rules! sqe_parts {
+    ($($part:ident from $first:ident;)*) => {$(
+        impl SqePart for $part {
+            #[inline(always)]
+            fn read(sqes: &Entries<Sqe>, slot: u32) -> Self {
+                sqes.part::<Self, { offset_of!(Sqe, $first) }>(slot)
+            }
+        }
+    )*};
+}
+
+sqe_parts! {
+    SqeHead from opcode;
+    SqeAddresses from off;
+    SqeOptions from len;
+    SqeNames from user_data;
+    SqeRest from addr3;
 }
 
 /// One size and memory of a ring. Resizing replaces the whole.
@@ -290,7 +320,7 @@ impl Rings {
 
     /// Copies a part of the SQE in `slot`.
     #[inline(always)]
-    pub(crate) fn sqe_part<P: Part>(&self, slot: u32) -> P {
+    pub(crate) fn sqe_part<P: SqePart>(&self, slot: u32) -> P {
         P::read(&self.sqes, slot)
     }
 

@@ -17,36 +17,9 @@ use crate::{
         SqeOptions,
         SqeRest, //
     },
-    ring::Rings,
-    sys::entries::Entries, //
+    ring::Rings, //
 };
-use core::mem::offset_of;
 use zerocopy::transmute;
-
-/// A part of an SQE that is copied on its own.
-pub(crate) trait Part: Sized {
-    /// Copies this part of the SQE in `slot`.
-    fn read(sqes: &Entries<Sqe>, slot: u32) -> Self;
-}
-
-macro_rules! parts {
-    ($($part:ident from $first:ident;)*) => {$(
-        impl Part for $part {
-            #[inline(always)]
-            fn read(sqes: &Entries<Sqe>, slot: u32) -> Self {
-                sqes.part::<Self, { offset_of!(Sqe, $first) }>(slot)
-            }
-        }
-    )*};
-}
-
-parts! {
-    SqeHead from opcode;
-    SqeAddresses from off;
-    SqeOptions from len;
-    SqeNames from user_data;
-    SqeRest from addr3;
-}
 
 /// What is looked at of every SQE, and where the rest of it is.
 #[derive(Clone, Copy)]

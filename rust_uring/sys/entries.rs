@@ -189,3 +189,49 @@ unsafe fn copy_in<T: Pod>(to: *mut T, value: &T) {
         }
     }
 }
+
+#[kunit_tests(rust_uring_entries)]
+mod tests {
+    use super::*;
+    use kernel::page::PAGE_SIZE;
+
+    fn region() -> Result<Arc<Region>> {
+        Ok(Arc::new(Region::new_kernel(PAGE_SIZE)?, GFP_KERNEL)?)
+    }
+
+    #[test]
+    fn what_is_not_inside_is_refused() -> Result {
+        let region = region()?;
+        let nr = (PAGE_SIZE / size_of::<[u64; 2]>()) as u32;
+        assert!(Entries::<[u64; 2]>::new(&region, 0, nr, 0).is_ok());
+        assert!(Entries::<[u64; 2]>::new(&region, 16, nr / 2, 0).is_ok());
+        assert!(Entries::<[u64; 2]>::new(&region, 16, nr, 0).is_err());
+        assert!(Entries::<[u64; 2]>::new(&region, 0, nr, 1).is_err());
+        assert!(Entries::<[u64; 2]>::new(&region, 0, nr * 2, 0).is_err());
+        assert!(Entries::<[u64; 2]>::new(&region, 8, 1, 0).is_err());
+        assert!(Entries::<[u64; 2]>::new(&region, 0, 3, 0).is_err());
+        assert!(Entries::<[u64; 2]>::new(&region, 0, 0, 0).is_err());
+        assert!(Entries::<[u64; 2]>::new(&region, usize::MAX - 15, 1, 0).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn positions_wrap() -> Result {
+        let region = region()?;
+        let entries = Entries::<[u64; 2]>::new(&region, 64, 4, 1)?;
+        assert_eq!(entries.last(), 3);
+        entries.set(u32::MAX, &[1, 2]);
+        entries.set_nth(7, 1, &[3, 4]);
+        entries.set_nth(7, 2, &[5, 6]);
+        assert_eq!(entries.nth(3, 0), [1, 2]);
+        assert_eq!(entries.nth(3, 1), [3, 4]);
+        assert_eq!(entries.part::<u64, 8>(11), 2);
+        assert_eq!(entries.nth(4, 0), [0, 0]);
+        // Where they are in the memory.
+        let words = Entries::<u32>::new(&region, 0, 64, 0)?;
+        assert_eq!(words.load((64 + 3 * 32) / 4), 1);
+        words.store(64 + (64 + 3 * 32) / 4, 9);
+        assert_eq!(entries.nth(3, 0), [9, 2]);
+        Ok(())
+    }
+}

@@ -83,7 +83,7 @@ fn user_ptr(addr: u64) -> UserPtr {
 }
 
 /// Up to where addresses are in user space on every machine, 0 if that is not known.
-const SURELY_USER_END: u64 = if cfg!(target_arch = "x86_64") {
+const SURELY_USER_END: u64 = if cfg!(all(target_arch = "x86_64", not(CONFIG_UML))) {
     // With four levels of page tables.
     (1 << 47) - kernel::page::PAGE_SIZE as u64
 } else {
