@@ -268,6 +268,10 @@ impl RingCtx {
     /// The thread that submits, if it is not the application that does.
     #[inline]
     pub(crate) fn sq_thread(&self) -> Option<&Arc<SqThread>> {
+        // Most have none, and this is asked often.
+        if !self.flags.contains(SetupFlag::Sqpoll) {
+            return None;
+        }
         self.sq_thread.as_ref()
     }
 

@@ -75,6 +75,10 @@ impl Source for Watched {
 impl Waiter for Request {
     type Source = Watched;
 
+    fn armed(&self) -> Option<&Armed<Self>> {
+        self.armed.as_deref()
+    }
+
     fn woken(mut this: ReqBox, mask: u32) {
         // CAST: Same bits.
         this.cqe.res = mask as i32;
@@ -119,28 +123,24 @@ pub(crate) fn arm(state: &mut State, req: &mut Request, events: u32) -> Arming {
     if let Err(err) = departed::watch(state, req) {
         return Arming::Not(0, err);
     }
-    let armed = match &req.armed {
-        Some(armed) => armed.clone(),
-        None => match Armed::new() {
-            Ok(armed) => req.armed.insert(armed).clone(),
-            Err(err) => return Arming::Not(0, err),
-        },
+    let armed = match req.armed.take().map_or_else(Armed::new, Ok) {
+        Ok(armed) => armed,
+        Err(err) => return Arming::Not(0, err),
     };
     let tag = u32::from(req.head.opcode);
-    match watched(req) {
+    let arming = match watched(req) {
         Ok(source) => state
             .polls
             .arm(&armed, req.cqe.user_data, tag, source, events),
         Err(err) => Arming::Not(0, err),
-    }
+    };
+    req.armed = Some(armed);
+    arming
 }
 
 /// Leaves the request to the next wakeup. Gives it back if that came already.
 pub(crate) fn wait(state: &State, req: ReqBox) -> Option<ReqBox> {
-    match req.armed.clone() {
-        Some(armed) => state.polls.wait(&armed, req),
-        None => Some(req),
-    }
+    state.polls.wait(req)
 }
 
 /// What is ready of what the request waits for.
@@ -200,7 +200,7 @@ pub(crate) fn take_one(
         if wanted(&req) {
             return Some((Arc::from(armed), req));
         }
-        if let Some(mut req) = polls.wait(&armed, req) {
+        if let Some(mut req) = polls.wait(req) {
             // A wakeup came while it was being looked at.
             req.cqe.res = 0;
             req.after = After::Poll;

@@ -177,7 +177,7 @@ fn done(state: &mut State, mut req: ReqBox, ready: u32) -> Issued {
 /// A request that polls was woken, or is to end.
 pub(crate) fn woken(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     loop {
-        let (Some(armed), Op::Poll(poll)) = (req.armed.clone(), &req.op) else {
+        let (Some(armed), Op::Poll(poll)) = (&req.armed, &req.op) else {
             return complete::cancelled(ctx, state, req);
         };
         let events = poll.events | mask::ALWAYS;
@@ -197,12 +197,13 @@ pub(crate) fn woken(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
             _ => 0,
         };
         if ready == 0 {
-            ready = state.polls.look(&armed);
+            ready = state.polls.look(armed);
         }
+        let oneshot = armed.is_oneshot();
         ready &= events;
         if ready != 0 {
             let res = to_user(ready) as i32;
-            if armed.is_oneshot() {
+            if oneshot {
                 poll::forget(state, &mut req);
                 req.set_result(res, 0);
                 return complete::finish(ctx, state, req);
@@ -217,7 +218,7 @@ pub(crate) fn woken(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
                 req.set_result(res, 0);
                 return complete::finish(ctx, state, req);
             }
-        } else if armed.is_oneshot() {
+        } else if oneshot {
             // Somebody was quicker. Its entry may be out of the queue.
             poll::forget(state, &mut req);
             return submit::issue_again(ctx, state, req);

@@ -57,6 +57,9 @@ pub(crate) trait Waiter: Send + Sized + 'static {
     /// What it waits for.
     type Source: Source;
 
+    /// What it waits with, if it has that.
+    fn armed(&self) -> Option<&Armed<Self>>;
+
     /// A wakeup came. `mask` says what is ready, if the waker tells; else it is 0.
     ///
     /// Context: interrupts are off and the lock of the queue is held: it may be a queue of anything,
@@ -296,10 +299,11 @@ impl<T: Waiter> Polls<T> {
     /// Puts the box to where a wakeup takes it from.
     ///
     /// Gives it back if there is something to be looked at already, or it is not armed.
-    pub(crate) fn wait(&self, armed: &Armed<T>, node: KBox<Linked<T>>) -> Option<KBox<Linked<T>>> {
-        if self.index.get(armed).is_none() {
+    pub(crate) fn wait(&self, node: KBox<Linked<T>>) -> Option<KBox<Linked<T>>> {
+        // Borrowed from here, as the box goes.
+        let Some(armed) = node.armed().and_then(|armed| self.index.get(armed)) else {
             return Some(node);
-        }
+        };
         let other = armed.waiting.put(node);
         // The barrier in `put` and the one in `wake` see to it that either we see the wakeup, or the
         // wakeup finds the box.
