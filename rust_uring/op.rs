@@ -144,10 +144,16 @@ impl OpInfo {
         self.0.get() & bit != 0
     }
 
-    /// Its SQE is one like most others.
+    /// What is [wanted](Self::is) of an opcode whose SQE has nothing special about it, in a ring that polls for
+    /// completions or another one.
+    pub(crate) fn wanted(polls: bool) -> u8 {
+        Self::PLAIN | if polls { Self::POLLED } else { 0 }
+    }
+
+    /// Whether it is all that is `wanted`.
     #[inline(always)]
-    pub(crate) fn is_plain(self) -> bool {
-        self.has(Self::PLAIN)
+    pub(crate) fn is(self, wanted: u8) -> bool {
+        self.0.get() & wanted == wanted
     }
 
     /// Its SQE has 128 bytes.

@@ -87,7 +87,8 @@ fn submit_batch(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
     ctx.attend(state);
     state.submitting = Some(Submitting::default());
     let submit_all = ctx.flags.contains(SetupFlag::SubmitAll);
-    let mut plain = is_plain(ctx, state);
+    let wanted = OpInfo::wanted(ctx.polls());
+    let mut plain = is_plain(state);
     let mut left = entries;
     let mut starved = false;
     while left != 0 {
@@ -103,13 +104,13 @@ fn submit_batch(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
             break;
         };
         let sqe = SqeStart::read(&state.rings, slot);
-        let info = op::info(sqe.head.opcode).filter(|info| plain && info.is_plain());
+        let info = op::info(sqe.head.opcode).filter(|info| plain && info.is(wanted));
         let ok = if let Some(info) = info.filter(|_| sqe.is_plain()) {
             submit_plain(ctx, state, req, &sqe, info)
         } else {
             let (ok, more) = submit_with_care(ctx, state, req, &sqe, left);
             left -= more;
-            plain = is_plain(ctx, state);
+            plain = is_plain(state);
             ok
         };
         left -= 1;
@@ -151,11 +152,8 @@ fn count_dropped(state: &State) {
 
 /// Whether an SQE that asks for nothing special is issued just like that. Of what is looked at here only
 /// SQEs that do ask for something make the opposite of a yes.
-fn is_plain(ctx: &Ctx, state: &State) -> bool {
-    state.restrictions.is_empty()
-        && !link::is_special(state)
-        && !state.drain.concerns_next()
-        && !ctx.polls()
+fn is_plain(state: &State) -> bool {
+    state.restrictions.is_empty() && !link::is_special(state) && !state.drain.concerns_next()
 }
 
 /// Turns an SQE that asks for nothing special into a request, and issues it. Returns whether the SQE was in
