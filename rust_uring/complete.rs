@@ -464,7 +464,7 @@ pub(crate) fn run_one(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
 fn run_local(ctx: &Ctx, state: &mut State) {
     loop {
         while let Some(mut req) = state.local.pop() {
-            // What others were waited with for is issued by the dozen, most of the rest is rare here.
+            // What waited for others is the most of it by far.
             if req.after == After::Issue {
                 req.after = After::Complete;
                 submit::start_later(ctx, state, req);
