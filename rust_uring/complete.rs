@@ -108,10 +108,12 @@ pub(crate) fn finish(ctx: &Ctx, state: &mut State, req: ReqBox) {
     if told {
         post(ctx, state, &req.cqe, &req.extra);
     }
-    if req.holds_nothing() {
-        state.cache.put(req);
-    } else {
+    if !req.holds_nothing() {
         retire_full(ctx, state, req, told);
+    } else if req.tie.is_some() {
+        retire_tied(ctx, state, req);
+    } else {
+        state.cache.put(req);
     }
 }
 
@@ -192,6 +194,12 @@ fn retire_with_company(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     }
     req.creds = None;
     req.pool = 0;
+    retire_tied(ctx, state, req);
+}
+
+/// The same for one that holds nothing but its tie, if that.
+#[inline(never)]
+fn retire_tied(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     if let Some(tie) = req.tie.take() {
         link::completed(ctx, state, &req, tie);
     }
@@ -481,8 +489,14 @@ fn go_on(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
 #[cold]
 fn run_local(ctx: &Ctx, state: &mut State) {
     loop {
-        while let Some(req) = state.local.pop() {
-            run_one(ctx, state, req);
+        while let Some(mut req) = state.local.pop() {
+            // What waited for others is the most of it by far.
+            if req.after == After::Issue {
+                req.after = After::Complete;
+                submit::start_later(ctx, state, req);
+            } else {
+                run_one(ctx, state, req);
+            }
         }
         if state.drain.is_active() {
             drain::after_batch(ctx, state);

@@ -135,43 +135,45 @@ pub(crate) fn asks_for_others(req: &Request) -> bool {
 
 /// Takes in one request of a submission that is not to be issued simply, or whose SQE was in error
 /// (`result`). Returns whether the submission goes on.
-#[cold]
+#[inline(never)]
 pub(crate) fn submit(ctx: &Ctx, state: &mut State, mut req: ReqBox, result: Result) -> bool {
-    if let Err(err) = result {
-        req.op = Op::Idle;
-        req.extra = [0; 2];
-        req.set_result(err.to_errno(), 0);
-        // The chain is put together to its end all the same, and fails as a whole.
-        if let Some(chain) = &mut state.chain {
-            if !chain.head.failed {
-                chain.head.set_result(ECANCELED.to_errno(), 0);
+    match result {
+        Ok(()) => submit::assign_early(ctx, &mut req),
+        Err(err) => fail(state, &mut req, err),
+    }
+    if req.head.flags & sqe::LINKS != 0 {
+        match &mut state.chain {
+            Some(chain) => chain.rest.push(req),
+            None => {
+                state.chain = Some(Assembly {
+                    head: req,
+                    rest: Fifo::new(),
+                });
             }
         }
+        return true;
     }
-    if result.is_ok() {
-        submit::assign_early(ctx, &mut req);
-    }
-    let goes_on = req.head.flags & sqe::LINKS != 0;
-    match (state.chain.take(), goes_on) {
-        (None, true) => {
-            state.chain = Some(Assembly {
-                head: req,
-                rest: Fifo::new(),
-            });
-            return true;
-        }
-        (None, false) => queue(ctx, state, req),
-        (Some(mut chain), true) => {
-            chain.rest.push(req);
-            state.chain = Some(chain);
-            return true;
-        }
-        (Some(mut chain), false) => {
+    match state.chain.take() {
+        None => queue(ctx, state, req),
+        Some(mut chain) => {
             chain.rest.push(req);
             close(ctx, state, chain);
         }
     }
     result.is_ok()
+}
+
+/// An SQE was in error. The chain is put together to its end all the same, and fails as a whole.
+#[cold]
+fn fail(state: &mut State, req: &mut Request, err: Error) {
+    req.op = Op::Idle;
+    req.extra = [0; 2];
+    req.set_result(err.to_errno(), 0);
+    if let Some(chain) = &mut state.chain {
+        if !chain.head.failed {
+            chain.head.set_result(ECANCELED.to_errno(), 0);
+        }
+    }
 }
 
 /// The submission is over: a chain that is still open ends here.
@@ -220,15 +222,21 @@ fn queue(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     }
 }
 
+/// Whether there is a timeout in the chain of a request that is about to be issued which is for that request.
+#[inline]
+pub(crate) fn is_limited(req: &Request) -> bool {
+    let next = req.tie.as_ref().and_then(|tie| tie.links.first());
+    next.is_some_and(|next| matches!(next.op, Op::LinkTimeout(_)))
+}
+
 /// A request is about to be issued: if there is a timeout for it in its chain that gets its own place now.
 /// The caller lets the time run afterwards, if the request is not over by then.
-#[inline]
+#[cold]
 pub(crate) fn limit(ctx: &Ctx, state: &mut State, req: &mut Request) -> Option<(Arc<Armed>, When)> {
-    let tie = req.tie.as_deref_mut()?;
-    let is_limit = |next: &Request| matches!(next.op, Op::LinkTimeout(_));
-    if !tie.links.iter().next().is_some_and(is_limit) {
+    if !is_limited(req) {
         return None;
     }
+    let tie = req.tie.as_deref_mut()?;
     let mut next = tie.links.pop()?;
     let Op::LinkTimeout(timeout) = &mut next.op else {
         return None;
@@ -248,7 +256,15 @@ pub(crate) fn limit(ctx: &Ctx, state: &mut State, req: &mut Request) -> Option<(
     }
 }
 
+/// Whether there is a timeout for a request with that tie, which is done.
+#[inline]
+fn has_limit(tie: &Tie) -> bool {
+    let first = tie.links.first().map(|next| next.head.opcode);
+    tie.limit.is_some() || first == Some(op::LINK_TIMEOUT)
+}
+
 /// The request of a timeout is done: the timeout is, too.
+#[cold]
 fn end_limit(ctx: &Ctx, state: &mut State, tie: &mut Tie) {
     let mut over = None;
     if let Some(armed) = tie.limit.take() {
@@ -259,12 +275,9 @@ fn end_limit(ctx: &Ctx, state: &mut State, tie: &mut Tie) {
             // Its time has come just now: it finds nobody any more.
             armed.alone.store(true, Relaxed);
         }
-    } else {
+    } else if tie.links.first().is_some_and(|next| !next.failed) {
         // The request was not issued.
-        let next = tie.links.iter().next();
-        if next.is_some_and(|next| next.head.opcode == op::LINK_TIMEOUT && !next.failed) {
-            over = tie.links.pop();
-        }
+        over = tie.links.pop();
     }
     if let Some(mut over) = over {
         over.set_result(ECANCELED.to_errno(), 0);
@@ -273,20 +286,21 @@ fn end_limit(ctx: &Ctx, state: &mut State, tie: &mut Tie) {
 }
 
 /// A request with a tie is done.
-#[cold]
+#[inline(always)]
 pub(crate) fn completed(ctx: &Ctx, state: &mut State, req: &Request, mut tie: KBox<Tie>) {
     if tie.alone {
         state.drain.alone_done();
     }
     tie.drain = false;
     tie.alone = false;
-    end_limit(ctx, state, &mut tie);
+    if has_limit(&tie) {
+        end_limit(ctx, state, &mut tie);
+    }
     let broken = req.failed && req.head.flags & sqe::IO_HARDLINK == 0;
-    let mut links = core::mem::replace(&mut tie.links, Chain::new());
     if broken || ctx.is_dying() {
+        let links = core::mem::replace(&mut tie.links, Chain::new());
         cancel(ctx, state, links, req.skips());
-    } else if let Some(mut next) = links.pop() {
-        tie.links = links;
+    } else if let Some(mut next) = tie.links.pop() {
         next.tie = Some(tie);
         issue_soon(ctx, state, next);
         return;
@@ -297,6 +311,7 @@ pub(crate) fn completed(ctx: &Ctx, state: &mut State, req: &Request, mut tie: KB
 }
 
 /// Issues a request when the current batch of completions is over.
+#[inline]
 pub(crate) fn issue_soon(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     req.after = After::Issue;
     if ctx.defers() {
@@ -307,6 +322,7 @@ pub(crate) fn issue_soon(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
 }
 
 /// Ends requests that were to run after one that failed; with `skip` without a word.
+#[cold]
 fn cancel(ctx: &Ctx, state: &mut State, mut links: Chain<Request>, skip: bool) {
     while let Some(mut req) = links.pop() {
         // One whose own SQE was in error says so.

@@ -296,6 +296,12 @@ pub(crate) fn prep(state: &mut State, req: &mut Request, sqe: &SqeStart) -> Resu
     if info(sqe.head.opcode).is_some_and(OpInfo::is_transfer) {
         return rw::prep(state, req, sqe);
     }
+    prep_other(state, req, sqe)
+}
+
+/// The part of [`prep`] for all that is neither a NOP nor a transfer.
+#[inline(never)]
+fn prep_other(state: &mut State, req: &mut Request, sqe: &SqeStart) -> Result {
     let sqe = &sqe.whole(&state.rings);
     let fixed = sqe.flags & abi::sqe::FIXED_FILE != 0;
     match sqe.opcode {

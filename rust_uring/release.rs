@@ -60,7 +60,14 @@ impl Released {
     }
 
     /// Whether a request that was submitted then uses memory that was released since.
+    #[inline]
     pub(crate) fn bars(&self, then: u64, req: &Request) -> bool {
+        then != self.number && self.bars_memory(then, req)
+    }
+
+    /// The part of [`Self::bars`] for a request since whose submission there was a release.
+    #[cold]
+    fn bars_memory(&self, then: u64, req: &Request) -> bool {
         let Some(span) = req.span() else { return false };
         self.last
             .iter()

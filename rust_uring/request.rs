@@ -248,14 +248,13 @@ impl Request {
             .then(|| file::inode_key(file))
     }
 
-    /// Whether nothing has to be given back when it is done.
+    /// Whether nothing has to be given back when it is done, but for its tie.
     #[inline(always)]
     pub(crate) fn holds_nothing(&self) -> bool {
         matches!(self.op, Op::Nop(_) | Op::Idle)
             && matches!(self.file, ReqFile::None)
             && self.buffer.is_none()
             && self.creds.is_none()
-            && self.tie.is_none()
             && self.pool == 0
     }
 

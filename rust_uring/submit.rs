@@ -122,13 +122,13 @@ fn submit_batch(ctx: &Ctx, state: &mut State, nr: u32) -> Result<u32> {
     if state.chain.is_some() {
         link::end(ctx, state);
     }
-    state.submitting = None;
     ctx.stop_attending(state);
     if !ctx.defers() && !ctx.inbox.is_empty() {
         // What could not be done without blocking needs a worker of this process.
         complete::run(ctx, state, u32::MAX);
     }
     complete::settle(ctx, state);
+    state.submitting = None;
 
     // Only now may the application write to the entries again.
     if rewind {
@@ -255,54 +255,81 @@ pub(crate) fn start(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     if let Err(err) = assign(state, &mut req) {
         return fail(ctx, state, req, err);
     }
-    if req.tie.is_none() && req.head.flags & abi::sqe::ASYNC == 0 {
-        issue(ctx, state, req);
+    if link::is_limited(&req) {
+        issue_limited(ctx, state, req);
     } else {
-        issue_specially(ctx, state, req);
+        issue_first(ctx, state, req);
     }
 }
 
-/// The same for a request that others have to do with, or that is for a worker from the start.
-#[inline(never)]
-fn issue_specially(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+/// Issues a request that has a timeout in its chain.
+#[cold]
+fn issue_limited(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     let limit = link::limit(ctx, state, &mut req);
-    let forced = req.head.flags & abi::sqe::ASYNC != 0
-        && op::info(req.head.opcode).is_some_and(|info| !info.stays())
-        && !(ctx.globals.limits.kernel_workers && identity::is_better_tried(&req));
-    if forced {
-        op::before_worker(ctx, state, &mut req);
-        punt(ctx, state, req);
-    } else {
-        issue(ctx, state, req);
-    }
+    issue_first(ctx, state, req);
     if let Some((limit, when)) = limit {
         limit.timer.start(when);
     }
 }
 
+/// Issues a request that has all it needs, where the SQE wants it to be.
+#[inline(always)]
+fn issue_first(ctx: &Ctx, state: &mut State, req: ReqBox) {
+    if req.head.flags & abi::sqe::ASYNC == 0 {
+        issue(ctx, state, req);
+    } else {
+        issue_in_worker(ctx, state, req);
+    }
+}
+
+/// Issues a request that is for a worker from the start, if any of them may have it.
+#[inline(never)]
+fn issue_in_worker(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    let goes = op::info(req.head.opcode).is_some_and(|info| !info.stays())
+        && !(ctx.globals.limits.kernel_workers && identity::is_better_tried(&req));
+    if goes {
+        op::before_worker(ctx, state, &mut req);
+        punt(ctx, state, req);
+    } else {
+        issue(ctx, state, req);
+    }
+}
+
 /// Issues a request for the first time that had to wait for others: here, if it is of this process or
 /// nothing in it depends on that, or in a worker of its own.
-#[cold]
-pub(crate) fn start_later(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
-    if ctx.is_dying() {
+pub(crate) fn start_later(ctx: &Ctx, state: &mut State, req: ReqBox) {
+    let (pool, born) = req.tie.as_ref().map_or((0, 0), |tie| (tie.pool, tie.born));
+    if ctx.is_dying() || state.released.bars(born, &req) {
         return fail(ctx, state, req, ECANCELED);
     }
-    let (pool, creds, born) = match &req.tie {
-        Some(tie) => (tie.pool, tie.creds.clone(), tie.born),
-        None => (0, None, 0),
-    };
-    if state.released.bars(born, &req) {
-        return fail(ctx, state, req, ECANCELED);
+    let here = ctx.defers()
+        || state.is_submitter_of(pool)
+        || is_of_this_process(ctx, state, pool)
+        || op::is_independent(&req);
+    if here {
+        start(ctx, state, req);
+    } else {
+        start_in_worker(ctx, state, req);
     }
+}
+
+/// Whether the current task may issue what a process with that pool has submitted.
+fn is_of_this_process(ctx: &Ctx, state: &State, pool: u8) -> bool {
     let user = state.pools.get(usize::from(pool).wrapping_sub(1));
-    let here = user.is_some_and(|user| user.pool().is_current()) && ctx.is_submitting();
-    if here || ctx.defers() || op::is_independent(&req) {
-        return start(ctx, state, req);
-    }
+    user.is_some_and(|user| user.pool().is_current()) && ctx.is_submitting()
+}
+
+/// Issues a request for the first time in a worker of the process that it is from.
+#[cold]
+fn start_in_worker(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    let (pool, creds) = match &req.tie {
+        Some(tie) => (tie.pool, tie.creds.clone()),
+        None => (0, None),
+    };
+    req.pool = pool;
     if req.creds.is_none() {
         req.creds = creds;
     }
-    req.pool = pool;
     let limit = link::limit(ctx, state, &mut req);
     // The worker finds the file.
     req.after = After::Issue;
@@ -421,9 +448,16 @@ fn assign_without_descriptors(state: &mut State, req: &mut Request) -> Result {
 
 /// A request is submitted that has to wait for others. If a thread of the kernel is to issue it that cannot
 /// look for its file, so it is kept from now on; but for files that might keep the ring in turn.
-#[cold]
+#[inline]
 pub(crate) fn assign_early(ctx: &Ctx, req: &mut Request) {
-    let later = ctx.globals.limits.kernel_workers && !ctx.defers() && ctx.sq_thread().is_none();
+    if ctx.globals.limits.kernel_workers {
+        assign_for_kernel_worker(ctx, req);
+    }
+}
+
+#[cold]
+fn assign_for_kernel_worker(ctx: &Ctx, req: &mut Request) {
+    let later = !ctx.defers() && ctx.sq_thread().is_none();
     let needs_file = op::info(req.head.opcode).is_some_and(|info| info.needs_file());
     if !later || !needs_file || req.head.flags & abi::sqe::FIXED_FILE != 0 {
         return;

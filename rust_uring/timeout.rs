@@ -195,14 +195,17 @@ pub(crate) fn arm(
         }
         let _ = timers.counted.insert_within_capacity(at, counted);
     }
-    let index = &mut state.timers.alone;
-    if index.insert(req.cqe.user_data, armed.clone()).is_err() {
-        state.timers.forget_counted(&armed);
-        return Err(req);
+    match state.timers.alone.insert(req.cqe.user_data, armed) {
+        Ok(armed) => {
+            drop(armed.timer.put(req));
+            armed.timer.start(when);
+            Ok(())
+        }
+        Err(armed) => {
+            state.timers.forget_counted(&armed);
+            Err(req)
+        }
     }
-    drop(armed.timer.put(req));
-    armed.timer.start(when);
-    Ok(())
 }
 
 /// Takes a request that stands for itself out of its place. `None` if its time has come: then it is on

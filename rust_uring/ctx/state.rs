@@ -184,6 +184,13 @@ impl State {
         }
     }
 
+    /// Whether the current task submits just now, for a process that has the pool with that number. There is
+    /// no such pool if it is 0.
+    #[inline]
+    pub(crate) fn is_submitter_of(&self, pool: u8) -> bool {
+        pool != 0 && self.submitting.and_then(|now| now.pool) == Some(pool)
+    }
+
     /// The current task's I/O priority.
     #[inline]
     pub(crate) fn ioprio(&mut self) -> u16 {

@@ -27,11 +27,6 @@ void uring_percpu_ref_put(struct percpu_ref *ref)
 	percpu_ref_put(ref);
 }
 
-bool uring_percpu_ref_is_dying(struct percpu_ref *ref)
-{
-	return percpu_ref_is_dying(ref);
-}
-
 bool uring_in_execve(void)
 {
 	return current->in_execve;

@@ -50,7 +50,6 @@ static const unsigned long URING_VM_DONTEXPAND = VM_DONTEXPAND;
 /* percpu_ref */
 void uring_percpu_ref_get(struct percpu_ref *ref);
 void uring_percpu_ref_put(struct percpu_ref *ref);
-bool uring_percpu_ref_is_dying(struct percpu_ref *ref);
 
 /* The current task */
 bool uring_in_execve(void);

@@ -154,11 +154,11 @@ impl<T: Indexed> Index<T> {
         unsafe { &*(*links).at.get() }
     }
 
-    /// Adds a thing, as the newest one.
+    /// Adds a thing, as the newest one, and shows it.
     ///
     /// Gives it back if it is in an index already, or there is no memory for buckets. Context: may
     /// sleep.
-    pub(crate) fn insert(&mut self, key: u64, item: Arc<T>) -> core::result::Result<(), Arc<T>> {
+    pub(crate) fn insert(&mut self, key: u64, item: Arc<T>) -> core::result::Result<&T, Arc<T>> {
         let links = core::ptr::from_ref(item.links());
         let begin = core::ptr::from_ref::<T>(&item).addr();
         let inside = begin..begin + size_of::<T>();
@@ -193,7 +193,8 @@ impl<T: Indexed> Index<T> {
         self.len += 1;
         // SAFETY: In the list of all, and in no bucket.
         unsafe { self.enter_bucket(links) };
-        Ok(())
+        // SAFETY: The index, which stays borrowed, holds a count.
+        Ok(unsafe { &*item })
     }
 
     /// Adds a thing to the bucket of its key.

@@ -113,6 +113,13 @@ impl<T> Chain<T> {
         self.head.is_null()
     }
 
+    /// The value at the front.
+    #[inline]
+    pub(crate) fn first(&self) -> Option<&T> {
+        // SAFETY: Null or a box of the list, which is borrowed.
+        unsafe { self.head.as_ref() }.map(|node| &node.value)
+    }
+
     /// Looks at the values, first to last.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         let mut next = self.head;
@@ -168,6 +175,7 @@ impl<T> Fifo<T> {
     }
 
     /// Puts a box at the end.
+    #[inline]
     pub(crate) fn push(&mut self, node: KBox<Linked<T>>) {
         if self.chain.is_empty() {
             self.chain.push(node);
@@ -181,13 +189,14 @@ impl<T> Fifo<T> {
             unsafe { *(*self.last).next.get() = node };
             self.last = node;
         }
-        self.len += 1;
+        self.len = self.len.wrapping_add(1);
     }
 
     /// Takes the box at the front.
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<KBox<Linked<T>>> {
         let node = self.chain.pop()?;
-        self.len -= 1;
+        self.len = self.len.wrapping_sub(1);
         Some(node)
     }
 

@@ -56,9 +56,12 @@ impl<T> Counted<T> {
     }
 
     /// Whether [`Root::kill`] was called: the value is about to go away. Context: any.
+    #[inline]
     pub(crate) fn is_dying(&self) -> bool {
-        // SAFETY: `refs` is initialised by the invariants.
-        unsafe { ffi::uring_percpu_ref_is_dying(self.refs.get()) }
+        // SAFETY: `refs` is initialised by the invariants. Others may write to the field: it is read in
+        // one piece.
+        let word = unsafe { (&raw const (*self.refs.get()).percpu_count_ptr).read_volatile() };
+        word & IS_DEAD != 0
     }
 }
 
@@ -70,6 +73,9 @@ impl<T> Deref for Counted<T> {
         &self.value
     }
 }
+
+/// The bit of `percpu_count_ptr` that is set when the counter is killed. CAST: Widening.
+const IS_DEAD: c_ulong = bindings::__PERCPU_REF_DEAD as c_ulong;
 
 /// A reference that keeps the value alive.
 ///

@@ -34,20 +34,29 @@ pub(crate) struct When {
     pub(crate) time: i64,
 }
 
+/// What is known of an `hrtimer`.
+struct Setup {
+    /// The clock and the mode that it is set up for.
+    clock: Clock,
+    mode: bindings::hrtimer_mode,
+    /// It is not queued, and its function does not run.
+    idle: bool,
+}
+
 /// A timer. Whoever gets the box out of `held` owns it: the expiry, or [`Timer::take`].
 ///
 /// # Invariants
 ///
 /// `hrtimer` is initialised, with [`expire`] as its function, and pinned. It is set up again only with
-/// `lock` held and while neither it is queued nor its function runs.
+/// `setup` locked and while neither it is queued nor its function runs. `setup` tells the truth.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Timer<T: Timed> {
     #[pin]
     hrtimer: Opaque<bindings::hrtimer>,
     held: Slot<T>,
-    /// For whoever starts or stops it. The expiry does not take it, so that one may be waited for.
+    /// For whoever starts or stops it. The expiry does not take the lock, so that one may be waited for.
     #[pin]
-    lock: SpinLock<()>,
+    setup: SpinLock<Setup>,
 }
 
 // SAFETY: A timer may be started and stopped by any thread; that is serialised by the lock.
@@ -72,7 +81,14 @@ impl<T: Timed> Timer<T> {
                 }
             }),
             held: Slot::new(),
-            lock <- new_spinlock!((), "Timer::lock"),
+            setup <- new_spinlock!(
+                Setup {
+                    clock: Clock::Monotonic,
+                    mode: bindings::hrtimer_mode_HRTIMER_MODE_REL,
+                    idle: true,
+                },
+                "Timer::setup"
+            ),
         })
     }
 
@@ -84,7 +100,7 @@ impl<T: Timed> Timer<T> {
 
     /// Lets the time run, if there is still a box to be kept. Context: any but interrupts.
     pub(crate) fn start(&self, when: When) {
-        let _guard = self.lock.lock();
+        let mut setup = self.setup.lock();
         if self.held.is_empty() {
             return;
         }
@@ -94,13 +110,19 @@ impl<T: Timed> Timer<T> {
             bindings::hrtimer_mode_HRTIMER_MODE_REL
         };
         let timer = self.hrtimer.get();
-        // SAFETY: Initialised by the invariants. Afterwards it is not queued, and its function, which may
-        // still have been on its way out from the last time, does not run.
-        unsafe { bindings::hrtimer_cancel(timer) };
-        // INVARIANT: As just said, and the lock is held.
-        // SAFETY: As before.
-        unsafe { bindings::hrtimer_setup(timer, Some(expire::<T>), when.clock.id(), mode) };
-        // SAFETY: Just set up. When it expires we are still there, or we have stopped it in `drop`.
+        if !setup.idle {
+            // SAFETY: Initialised by the invariants. Afterwards it is not queued, and its function, which
+            // may still have been on its way out from the last time, does not run.
+            unsafe { bindings::hrtimer_cancel(timer) };
+        }
+        if setup.clock != when.clock || setup.mode != mode {
+            // INVARIANT: It is idle, and the lock is held.
+            // SAFETY: As before.
+            unsafe { bindings::hrtimer_setup(timer, Some(expire::<T>), when.clock.id(), mode) };
+            (setup.clock, setup.mode) = (when.clock, mode);
+        }
+        setup.idle = false;
+        // SAFETY: Set up for that mode. When it expires we are still there, or we have stopped it in `drop`.
         unsafe { bindings::hrtimer_start_range_ns(timer, when.time, 0, mode) };
     }
 
@@ -108,10 +130,13 @@ impl<T: Timed> Timer<T> {
     /// nothing to do with us any more. Context: any but interrupts.
     pub(crate) fn take(&self) -> Option<KBox<Linked<T>>> {
         let this = self.held.take()?;
-        let _guard = self.lock.lock();
-        // SAFETY: Initialised by the invariants. The function takes no lock that we might hold: it is
-        // waited for if it runs, and finds nothing.
-        unsafe { bindings::hrtimer_cancel(self.hrtimer.get()) };
+        let mut setup = self.setup.lock();
+        if !setup.idle {
+            // SAFETY: Initialised by the invariants. The function takes no lock that we might hold: it is
+            // waited for if it runs, and finds nothing.
+            unsafe { bindings::hrtimer_cancel(self.hrtimer.get()) };
+            setup.idle = true;
+        }
         Some(this)
     }
 }
