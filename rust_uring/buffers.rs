@@ -18,7 +18,10 @@ use crate::{
     span::Span,
     sys::{
         abi_types as c,
-        pinned::PinnedBuffer,
+        pinned::{
+            PinnedBuffer,
+            Scratch, //
+        },
         uaccess,
         user::{
             Charge,
@@ -128,7 +131,14 @@ fn node(state: &mut State, buffer: Arc<Buffer>, tag: u64) -> Result<BufferRef> {
 /// Pins the buffer of an iovec. `None` for an empty one.
 ///
 /// `EFAULT`, `EINVAL`, `EOVERFLOW`, `ENOMEM` also for the limit of locked memory.
-fn pin(ctx: &Ctx, state: &mut State, addr: u64, len: u64, tag: u64) -> Result<Option<BufferRef>> {
+fn pin(
+    ctx: &Ctx,
+    state: &mut State,
+    scratch: &mut Scratch,
+    addr: u64,
+    len: u64,
+    tag: u64,
+) -> Result<Option<BufferRef>> {
     if addr == 0 {
         if len != 0 {
             return Err(EFAULT);
@@ -136,7 +146,7 @@ fn pin(ctx: &Ctx, state: &mut State, addr: u64, len: u64, tag: u64) -> Result<Op
         // Nothing that could have a tag.
         return if tag != 0 { Err(EINVAL) } else { Ok(None) };
     }
-    let memory = PinnedBuffer::new(addr, len)?;
+    let memory = PinnedBuffer::new(addr, len, scratch)?;
     let mut single = None;
     let mut large = KVVec::new();
     if let Some(user) = &ctx.user {
@@ -187,10 +197,11 @@ pub(crate) fn register(ctx: &Ctx, state: &mut State, iovs: u64, tags: u64, nr: u
         return Err(EINVAL);
     }
     state.buffers = Table::new(nr as usize)?;
+    let mut scratch = Scratch::new();
     let mut fill = || {
         for i in 0..nr {
             let (addr, len, tag) = element(iovs, tags, i)?;
-            let node = pin(ctx, state, addr, len, tag)?;
+            let node = pin(ctx, state, &mut scratch, addr, len, tag)?;
             state.buffers.replace(i as usize, node);
         }
         Ok(0)
@@ -261,11 +272,12 @@ pub(crate) fn update(
     if end as usize > state.buffers.len() {
         return Err(EINVAL);
     }
+    let mut scratch = Scratch::new();
     for done in 0..nr {
         let mut one = || {
             let [addr, len] = uaccess::read_iovec(iovs, done)?;
             let (_, _, tag) = element(0, tags, done)?;
-            let node = pin(ctx, state, addr, len, tag)?;
+            let node = pin(ctx, state, &mut scratch, addr, len, tag)?;
             if let Some(old) = state.buffers.replace((offset + done) as usize, node) {
                 put(ctx, state, old);
             }
