@@ -42,10 +42,23 @@ pub(crate) const MAX: u32 = 1 << 14;
 pub(crate) struct Buffer {
     /// The memory.
     pub(crate) memory: PinnedBuffer,
-    /// Its single pages, charged to the user.
-    _single: Option<Charge>,
+    /// None for a user without a limit.
+    charges: Option<Charges>,
+}
+
+/// What is charged to the user for a buffer.
+struct Charges {
+    /// Its single pages.
+    _single: Charge,
     /// The large folios that it is in, by number.
     large: KVVec<(usize, Arc<Charge>)>,
+}
+
+impl Buffer {
+    /// The large folios that are charged for it.
+    fn large(&self) -> &[(usize, Arc<Charge>)] {
+        self.charges.as_ref().map_or(&[], |charges| &charges.large)
+    }
 }
 
 /// A buffer as the ring's table holds it.
@@ -117,15 +130,33 @@ impl Folios {
 #[inline]
 pub(crate) fn put(ctx: &Ctx, state: &mut State, node: BufferRef) {
     if let Some(buffer) = rsrc::put(ctx, state, node) {
-        state.folios.remove(&buffer.large);
+        state.folios.remove(buffer.large());
     }
 }
 
 /// A buffer comes into the ring's table. `ENOMEM`.
 fn node(state: &mut State, buffer: Arc<Buffer>, tag: u64) -> Result<BufferRef> {
-    state.folios.add(&buffer.large)?;
+    state.folios.add(buffer.large())?;
     rsrc::node(&mut state.key, buffer.clone(), tag)
-        .inspect_err(|_| state.folios.remove(&buffer.large))
+        .inspect_err(|_| state.folios.remove(buffer.large()))
+}
+
+/// Charges the user for pinned memory. `ENOMEM` also for the limit of locked memory.
+fn charge(ctx: &Ctx, state: &State, user: &Arc<User>, memory: &PinnedBuffer) -> Result<Charges> {
+    let mut single = 0;
+    let mut large = KVVec::new();
+    for (folio, pages) in memory.folios() {
+        if pages == 1 {
+            single += 1;
+        } else {
+            let charge = state.folios.charge(ctx, user, folio, pages)?;
+            large.push((folio, charge), GFP_KERNEL_ACCOUNT)?;
+        }
+    }
+    Ok(Charges {
+        _single: Charge::new(user, Some(&ctx.mm), single)?,
+        large,
+    })
 }
 
 /// Pins the buffer of an iovec. `None` for an empty one.
@@ -147,21 +178,11 @@ fn pin(
         return if tag != 0 { Err(EINVAL) } else { Ok(None) };
     }
     let memory = PinnedBuffer::new(addr, len, scratch)?;
-    let mut single = None;
-    let mut large = KVVec::new();
-    if let Some(user) = &ctx.user {
-        let pages = memory.folios().filter(|(_, pages)| *pages == 1).count();
-        single = Some(Charge::new(user, Some(&ctx.mm), pages)?);
-        for (folio, pages) in memory.folios().filter(|(_, pages)| *pages > 1) {
-            let charge = state.folios.charge(ctx, user, folio, pages)?;
-            large.push((folio, charge), GFP_KERNEL_ACCOUNT)?;
-        }
-    }
-    let buffer = Buffer {
-        memory,
-        _single: single,
-        large,
+    let charges = match &ctx.user {
+        Some(user) => Some(charge(ctx, state, user, &memory)?),
+        None => None,
     };
+    let buffer = Buffer { memory, charges };
     let buffer = Arc::new(buffer, GFP_KERNEL_ACCOUNT)?;
     Ok(Some(node(state, buffer, tag)?))
 }

@@ -31,6 +31,8 @@ pub(crate) struct PinnedBuffer {
     addr: u64,
     len: usize,
     folio_shift: u32,
+    /// Where in its folio the first segment begins.
+    offset: u32,
     segments: Segments,
     /// No other buffer has, or had, this number.
     id: u64,
@@ -200,6 +202,8 @@ impl PinnedBuffer {
             addr,
             len,
             folio_shift,
+            // CAST: Less than the size of a folio.
+            offset: offset as u32,
             segments: pins.into_segments(offset, len, folio_shift)?,
             id: LAST_ID.fetch_add(1, Relaxed),
         })
@@ -238,17 +242,19 @@ impl PinnedBuffer {
         start: usize,
         len: usize,
     ) -> (&'a [bindings::bio_vec], usize) {
-        let Some(first) = segments.first() else {
-            return (&[], 0);
-        };
         let shift = self.folio_shift;
         let mask = 1usize.wrapping_shl(shift).wrapping_sub(1);
-        // Counted from the beginning of the first folio, all segments begin at a multiple of their size. CAST:
-        // Widening.
-        let at = start.wrapping_add(first.bv_offset as usize);
+        // Counted from the beginning of the first folio, all segments but the first begin at a multiple of the
+        // size. CAST: Widening.
+        let at = start.wrapping_add(self.offset as usize);
         let (skip, inside) = (at.wrapping_shr(shift), at & mask);
-        let count = inside.wrapping_add(len).wrapping_add(mask).wrapping_shr(shift);
-        let rest = segments.get(skip..).unwrap_or(&[]);
+        let Some(rest) = segments.get(skip..) else {
+            return (&[], 0);
+        };
+        let count = inside
+            .wrapping_add(len)
+            .wrapping_add(mask)
+            .wrapping_shr(shift);
         (
             rest.get(..count).unwrap_or(rest),
             if skip == 0 { start } else { inside },
