@@ -18,7 +18,10 @@ use crate::{
     span::Span,
     sys::{
         abi_types as c,
-        pinned::PinnedBuffer,
+        pinned::{
+            PinnedBuffer,
+            Scratch, //
+        },
         uaccess,
         user::{
             Charge,
@@ -39,10 +42,23 @@ pub(crate) const MAX: u32 = 1 << 14;
 pub(crate) struct Buffer {
     /// The memory.
     pub(crate) memory: PinnedBuffer,
-    /// Its single pages, charged to the user.
-    _single: Option<Charge>,
+    /// None for a user without a limit.
+    charges: Option<Charges>,
+}
+
+/// What is charged to the user for a buffer.
+struct Charges {
+    /// Its single pages.
+    _single: Charge,
     /// The large folios that it is in, by number.
     large: KVVec<(usize, Arc<Charge>)>,
+}
+
+impl Buffer {
+    /// The large folios that are charged for it.
+    fn large(&self) -> &[(usize, Arc<Charge>)] {
+        self.charges.as_ref().map_or(&[], |charges| &charges.large)
+    }
 }
 
 /// A buffer as the ring's table holds it.
@@ -114,21 +130,46 @@ impl Folios {
 #[inline]
 pub(crate) fn put(ctx: &Ctx, state: &mut State, node: BufferRef) {
     if let Some(buffer) = rsrc::put(ctx, state, node) {
-        state.folios.remove(&buffer.large);
+        state.folios.remove(buffer.large());
     }
 }
 
 /// A buffer comes into the ring's table. `ENOMEM`.
 fn node(state: &mut State, buffer: Arc<Buffer>, tag: u64) -> Result<BufferRef> {
-    state.folios.add(&buffer.large)?;
+    state.folios.add(buffer.large())?;
     rsrc::node(&mut state.key, buffer.clone(), tag)
-        .inspect_err(|_| state.folios.remove(&buffer.large))
+        .inspect_err(|_| state.folios.remove(buffer.large()))
+}
+
+/// Charges the user for pinned memory. `ENOMEM` also for the limit of locked memory.
+fn charge(ctx: &Ctx, state: &State, user: &Arc<User>, memory: &PinnedBuffer) -> Result<Charges> {
+    let mut single = 0;
+    let mut large = KVVec::new();
+    for (folio, pages) in memory.folios() {
+        if pages == 1 {
+            single += 1;
+        } else {
+            let charge = state.folios.charge(ctx, user, folio, pages)?;
+            large.push((folio, charge), GFP_KERNEL_ACCOUNT)?;
+        }
+    }
+    Ok(Charges {
+        _single: Charge::new(user, Some(&ctx.mm), single)?,
+        large,
+    })
 }
 
 /// Pins the buffer of an iovec. `None` for an empty one.
 ///
 /// `EFAULT`, `EINVAL`, `EOVERFLOW`, `ENOMEM` also for the limit of locked memory.
-fn pin(ctx: &Ctx, state: &mut State, addr: u64, len: u64, tag: u64) -> Result<Option<BufferRef>> {
+fn pin(
+    ctx: &Ctx,
+    state: &mut State,
+    scratch: &mut Scratch,
+    addr: u64,
+    len: u64,
+    tag: u64,
+) -> Result<Option<BufferRef>> {
     if addr == 0 {
         if len != 0 {
             return Err(EFAULT);
@@ -136,22 +177,12 @@ fn pin(ctx: &Ctx, state: &mut State, addr: u64, len: u64, tag: u64) -> Result<Op
         // Nothing that could have a tag.
         return if tag != 0 { Err(EINVAL) } else { Ok(None) };
     }
-    let memory = PinnedBuffer::new(addr, len)?;
-    let mut single = None;
-    let mut large = KVVec::new();
-    if let Some(user) = &ctx.user {
-        let pages = memory.folios().filter(|(_, pages)| *pages == 1).count();
-        single = Some(Charge::new(user, Some(&ctx.mm), pages)?);
-        for (folio, pages) in memory.folios().filter(|(_, pages)| *pages > 1) {
-            let charge = state.folios.charge(ctx, user, folio, pages)?;
-            large.push((folio, charge), GFP_KERNEL_ACCOUNT)?;
-        }
-    }
-    let buffer = Buffer {
-        memory,
-        _single: single,
-        large,
+    let memory = PinnedBuffer::new(addr, len, scratch)?;
+    let charges = match &ctx.user {
+        Some(user) => Some(charge(ctx, state, user, &memory)?),
+        None => None,
     };
+    let buffer = Buffer { memory, charges };
     let buffer = Arc::new(buffer, GFP_KERNEL_ACCOUNT)?;
     Ok(Some(node(state, buffer, tag)?))
 }
@@ -187,10 +218,11 @@ pub(crate) fn register(ctx: &Ctx, state: &mut State, iovs: u64, tags: u64, nr: u
         return Err(EINVAL);
     }
     state.buffers = Table::new(nr as usize)?;
+    let mut scratch = Scratch::new();
     let mut fill = || {
         for i in 0..nr {
             let (addr, len, tag) = element(iovs, tags, i)?;
-            let node = pin(ctx, state, addr, len, tag)?;
+            let node = pin(ctx, state, &mut scratch, addr, len, tag)?;
             state.buffers.replace(i as usize, node);
         }
         Ok(0)
@@ -261,11 +293,12 @@ pub(crate) fn update(
     if end as usize > state.buffers.len() {
         return Err(EINVAL);
     }
+    let mut scratch = Scratch::new();
     for done in 0..nr {
         let mut one = || {
             let [addr, len] = uaccess::read_iovec(iovs, done)?;
             let (_, _, tag) = element(0, tags, done)?;
-            let node = pin(ctx, state, addr, len, tag)?;
+            let node = pin(ctx, state, &mut scratch, addr, len, tag)?;
             if let Some(old) = state.buffers.replace((offset + done) as usize, node) {
                 put(ctx, state, old);
             }

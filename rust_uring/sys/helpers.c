@@ -256,6 +256,12 @@ struct folio *uring_page_folio(struct page *page, unsigned long *pages)
 	return folio;
 }
 
+/* Takes back pins of pages that are all in the folio of this one. */
+void uring_unpin_in_folio(struct page *page, unsigned long nr)
+{
+	unpin_user_folio(page_folio(page), nr);
+}
+
 void *uring_vmap(struct page **pages, unsigned int nr)
 {
 	return vmap(pages, nr, VM_MAP, PAGE_KERNEL);

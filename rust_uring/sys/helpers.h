@@ -92,6 +92,7 @@ bool uring_pages_linear(struct page **pages, unsigned int nr);
 bool uring_pages_in_folios(struct page **pages, unsigned int nr, unsigned int *shift,
 			   unsigned long *first);
 struct folio *uring_page_folio(struct page *page, unsigned long *pages);
+void uring_unpin_in_folio(struct page *page, unsigned long nr);
 void *uring_vmap(struct page **pages, unsigned int nr);
 void uring_vunmap(void *addr);
 void uring_vma_set_flags(struct vm_area_struct *vma, unsigned long flags);

@@ -24,16 +24,34 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// - `bvecs` cover `len` bytes from `addr` on, in pages that `pins` holds. All but the first and the
-///   last have `1 << folio_shift` bytes.
+/// - `segments` cover `len` bytes from `addr` on. All but the first and the last have
+///   `1 << folio_shift` bytes.
+/// - Each segment is in one folio, and owns a pin for each page that it has bytes of.
 pub(crate) struct PinnedBuffer {
     addr: u64,
     len: usize,
     folio_shift: u32,
-    bvecs: KVVec<bindings::bio_vec>,
-    pins: Pins,
+    /// Where in its folio the first segment begins.
+    offset: u32,
+    segments: Segments,
     /// No other buffer has, or had, this number.
     id: u64,
+}
+
+/// The segments of a buffer. Most buffers are small, and then it is one, for which nothing is allocated.
+enum Segments {
+    One(bindings::bio_vec),
+    Many(KVVec<bindings::bio_vec>),
+}
+
+impl Segments {
+    #[inline(always)]
+    fn as_slice(&self) -> &[bindings::bio_vec] {
+        match self {
+            Self::One(segment) => core::slice::from_ref(segment),
+            Self::Many(segments) => segments,
+        }
+    }
 }
 
 /// The last [`PinnedBuffer::id`].
@@ -49,17 +67,32 @@ fn user_sized() -> kernel::alloc::Flags {
     GFP_KERNEL_ACCOUNT | __GFP_NOWARN
 }
 
-/// Pages, each pinned once.
-struct Pins(KVVec<*mut bindings::page>);
+/// Room for the pages of a buffer while it is made. Who makes many of them uses it again.
+pub(crate) struct Scratch(KVVec<*mut bindings::page>);
 
-impl Pins {
+impl Scratch {
+    /// Allocates nothing yet.
+    pub(crate) const fn new() -> Self {
+        Self(KVVec::new())
+    }
+}
+
+/// Pages of a buffer that is being made.
+///
+/// # Invariants
+///
+/// Each of them is pinned once.
+struct Pins<'a>(&'a mut KVVec<*mut bindings::page>);
+
+impl<'a> Pins<'a> {
     /// Pins the pages that `len` bytes at `addr` are in. `EFAULT`, `EOVERFLOW`, `ENOMEM`.
-    fn new(addr: usize, len: usize) -> Result<Self> {
+    fn new(addr: usize, len: usize, Scratch(pages): &'a mut Scratch) -> Result<Self> {
         let end = addr.checked_add(len).ok_or(EOVERFLOW)?;
         let end = end.checked_add(PAGE_SIZE - 1).ok_or(EOVERFLOW)? >> PAGE_SHIFT;
         let nr = end - (addr >> PAGE_SHIFT);
         let nr_int = c_int::try_from(nr).map_err(|_| EOVERFLOW)?;
-        let mut pages = KVVec::with_capacity(nr, user_sized())?;
+        pages.clear();
+        pages.reserve(nr, user_sized())?;
         // SAFETY: There is room for `nr` pointers.
         let pinned = unsafe {
             bindings::pin_user_pages_fast(
@@ -74,6 +107,7 @@ impl Pins {
         }
         // SAFETY: That many pointers were written. CAST: Not negative.
         unsafe { pages.inc_len(pinned as usize) };
+        // INVARIANT: Just pinned.
         let pins = Self(pages);
         if pinned != nr_int {
             return Err(EFAULT);
@@ -84,6 +118,9 @@ impl Pins {
     /// Whether the pages are whole folios of one size, but for the beginning and the end. Returns
     /// the shift of that size, and where in its folio the first page is.
     fn folios(&mut self) -> Option<(u32, usize)> {
+        if self.0.len() == 1 {
+            return None;
+        }
         let (mut shift, mut first) = (0, 0);
         // SAFETY: The pages are pinned, so valid. CAST: Checked when they were pinned.
         let linear = unsafe {
@@ -96,9 +133,43 @@ impl Pins {
         };
         (linear && shift > PAGE_SHIFT as u32).then_some((shift, first))
     }
+
+    /// The segments of a buffer of `len` bytes that begins `offset` bytes into its first folio, all folios being
+    /// of `1 << shift` bytes. They own the pins from then on. `ENOMEM`.
+    fn into_segments(self, offset: usize, len: usize, shift: u32) -> Result<Segments> {
+        // All positions are counted from the beginning of the first folio.
+        let all = offset + len;
+        let segment = |i: usize| {
+            let (begin, end) = (offset.max(i << shift), all.min((i + 1) << shift));
+            let page = (begin >> PAGE_SHIFT) - (offset >> PAGE_SHIFT);
+            let &page = self.0.get(page).ok_or(EFAULT)?;
+            let inside = begin & ((1 << shift) - 1);
+            Ok::<_, Error>(bindings::bio_vec {
+                // SAFETY: The page is in a folio of that size, whose first page is that many before.
+                bv_page: unsafe {
+                    ffi::uring_page_at(page, 0usize.wrapping_sub(inside >> PAGE_SHIFT))
+                },
+                // CAST: At most the size of a folio.
+                bv_len: (end - begin) as u32,
+                bv_offset: inside as u32,
+            })
+        };
+        let nr = all.div_ceil(1 << shift);
+        let segments = if nr == 1 {
+            Segments::One(segment(0)?)
+        } else {
+            let mut segments = KVVec::with_capacity(nr, user_sized())?;
+            for i in 0..nr {
+                segments.push(segment(i)?, GFP_KERNEL_ACCOUNT)?;
+            }
+            Segments::Many(segments)
+        };
+        core::mem::forget(self);
+        Ok(segments)
+    }
 }
 
-impl Drop for Pins {
+impl Drop for Pins<'_> {
     fn drop(&mut self) {
         // SAFETY: Each of them is pinned once.
         unsafe { bindings::unpin_user_pages(self.0.as_mut_ptr(), self.0.len()) };
@@ -113,7 +184,7 @@ impl PinnedBuffer {
     ///
     /// Context: may sleep. `EFAULT` for nothing or what is not there, `EINVAL` for too much,
     /// `EOVERFLOW`, `ENOMEM`.
-    pub(crate) fn new(addr: u64, len: u64) -> Result<Self> {
+    pub(crate) fn new(addr: u64, len: u64, scratch: &mut Scratch) -> Result<Self> {
         if len == 0 {
             return Err(EFAULT);
         }
@@ -123,49 +194,17 @@ impl PinnedBuffer {
         let (start, len) = (usize::try_from(addr)?, usize::try_from(len)?);
         let rounded = len.checked_add(PAGE_SIZE - 1).ok_or(EOVERFLOW)? & PAGE_MASK;
         start.checked_add(rounded).ok_or(EOVERFLOW)?;
-        let mut pins = Pins::new(start, len)?;
-
-        let folios = if pins.0.len() > 1 {
-            pins.folios()
-        } else {
-            None
-        };
-        let (shift, first) = folios.unwrap_or((PAGE_SHIFT as u32, 0));
-        let size = 1usize << shift;
-        let mut offset = (start & !PAGE_MASK) + (first << PAGE_SHIFT);
-        let segments = (offset + len).div_ceil(size);
-        let mut bvecs = KVVec::with_capacity(segments, user_sized())?;
-        let mut left = len;
-        let mut page = 0;
-        while left != 0 {
-            let Some(&head) = pins.0.get(page) else {
-                return Err(EFAULT);
-            };
-            let seg = left.min(size - offset);
-            let pages_of_seg = ((offset & !PAGE_MASK) + seg).div_ceil(PAGE_SIZE);
-            bvecs.push(
-                bindings::bio_vec {
-                    // SAFETY: `head` is in a folio of that size; its first page is that many before.
-                    bv_page: unsafe {
-                        ffi::uring_page_at(head, 0usize.wrapping_sub(offset >> PAGE_SHIFT))
-                    },
-                    // CAST: At most the size of a folio.
-                    bv_len: seg as u32,
-                    bv_offset: offset as u32,
-                },
-                GFP_KERNEL_ACCOUNT,
-            )?;
-            page += pages_of_seg;
-            left -= seg;
-            offset = 0;
-        }
-        // INVARIANT: Built above.
+        let mut pins = Pins::new(start, len, scratch)?;
+        let (folio_shift, first) = pins.folios().unwrap_or((PAGE_SHIFT as u32, 0));
+        let offset = (start & !PAGE_MASK) + (first << PAGE_SHIFT);
+        // INVARIANT: By `into_segments`.
         Ok(Self {
             addr,
             len,
-            folio_shift: shift,
-            bvecs,
-            pins,
+            folio_shift,
+            // CAST: Less than the size of a folio.
+            offset: offset as u32,
+            segments: pins.into_segments(offset, len, folio_shift)?,
             id: LAST_ID.fetch_add(1, Relaxed),
         })
     }
@@ -174,10 +213,10 @@ impl PinnedBuffer {
     /// large folio once, its number and its size in pages.
     pub(crate) fn folios(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         let mut seen = 0;
-        self.pins.0.iter().filter_map(move |&page| {
+        self.segments.as_slice().iter().filter_map(move |segment| {
             let mut pages = 0;
             // SAFETY: The page is pinned, so valid.
-            let head = unsafe { ffi::uring_page_folio(page, &mut pages) }.addr();
+            let head = unsafe { ffi::uring_page_folio(segment.bv_page, &mut pages) }.addr();
             if pages > 1 && head == seen {
                 return None;
             }
@@ -188,32 +227,55 @@ impl PinnedBuffer {
 
     /// The segments from the one on that byte `start` is in, enough of them for `len` bytes; and where
     /// in the first one it is. The bytes must be in the buffer.
+    #[inline]
     pub(super) fn seek(&self, start: usize, len: usize) -> (&[bindings::bio_vec], usize) {
-        let Some(first) = self.bvecs.first() else {
+        match &self.segments {
+            Segments::One(segment) => (core::slice::from_ref(segment), start),
+            Segments::Many(segments) => self.seek_among(segments, start, len),
+        }
+    }
+
+    #[inline]
+    fn seek_among<'a>(
+        &self,
+        segments: &'a [bindings::bio_vec],
+        start: usize,
+        len: usize,
+    ) -> (&'a [bindings::bio_vec], usize) {
+        let shift = self.folio_shift;
+        let mask = 1usize.wrapping_shl(shift).wrapping_sub(1);
+        // Counted from the beginning of the first folio, all segments but the first begin at a multiple of the
+        // size. CAST: Widening.
+        let at = start.wrapping_add(self.offset as usize);
+        let (skip, inside) = (at.wrapping_shr(shift), at & mask);
+        let Some(rest) = segments.get(skip..) else {
             return (&[], 0);
         };
-        // CAST: Widening.
-        let (first_len, first_offset) = (first.bv_len as usize, first.bv_offset as usize);
-        let mask = (1usize << self.folio_shift) - 1;
-        let (skip, offset) = if start < first_len {
-            (0, start)
-        } else {
-            // All others begin at a folio.
-            let rest = start - first_len;
-            (1 + (rest >> self.folio_shift), rest & mask)
-        };
-        let before = if skip == 0 { first_offset } else { 0 };
-        let count = (before + offset + len + mask) >> self.folio_shift;
-        let segments = self.bvecs.get(skip..).unwrap_or(&[]);
+        let count = inside
+            .wrapping_add(len)
+            .wrapping_add(mask)
+            .wrapping_shr(shift);
         (
-            segments.get(..count.min(segments.len())).unwrap_or(&[]),
-            offset,
+            rest.get(..count).unwrap_or(rest),
+            if skip == 0 { start } else { inside },
         )
     }
 
     /// Where it is in the application, and how long it is.
     pub(crate) fn range(&self) -> (u64, usize) {
         (self.addr, self.len)
+    }
+}
+
+impl Drop for PinnedBuffer {
+    fn drop(&mut self) {
+        for segment in self.segments.as_slice() {
+            // CAST: Widening.
+            let begin = segment.bv_offset as usize & !PAGE_MASK;
+            let pages = (begin + segment.bv_len as usize).div_ceil(PAGE_SIZE);
+            // SAFETY: So many pins are owned by the segment, and its pages are in one folio.
+            unsafe { ffi::uring_unpin_in_folio(segment.bv_page, pages) };
+        }
     }
 }
 
