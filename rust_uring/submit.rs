@@ -4,6 +4,30 @@
 
 #![forbid(unsafe_code)]
 
+mod assign;
+mod worker;
+
+pub(crate) use assign::{
+    assign_early,
+    assign_file,
+    assign_in_worker, //
+};
+pub(crate) use worker::{
+    keep_pool,
+    may_come_back,
+    pool_number,
+    punt_back, //
+};
+
+use assign::{
+    assign,
+    assign_for_transfer, //
+};
+use worker::{
+    is_of_this_process,
+    start_in_worker, //
+};
+
 use crate::{
     abi::{
         self,
@@ -13,7 +37,6 @@ use crate::{
     complete,
     ctx::{
         Ctx,
-        Ring,
         State,
         Submitting, //
     },
@@ -24,7 +47,6 @@ use crate::{
         self,
         identity,
         nop,
-        open,
         rw,
         Issued,
         Op,
@@ -32,18 +54,14 @@ use crate::{
     },
     poll,
     request::{
-        After,
         ReqBox,
-        ReqFile,
         Request, //
     },
     ring::sq_pending,
     sqe::SqeStart,
     sys::{
         cred,
-        file,
         plug,
-        ring_file,
         task,
         trace, //
     },
@@ -313,46 +331,6 @@ pub(crate) fn start_later(ctx: &Ctx, state: &mut State, req: ReqBox) {
     }
 }
 
-/// Whether the current task may issue what a process with that pool has submitted.
-fn is_of_this_process(ctx: &Ctx, state: &State, pool: u8) -> bool {
-    let user = state.pools.get(usize::from(pool).wrapping_sub(1));
-    user.is_some_and(|user| user.pool().is_current()) && ctx.is_submitting()
-}
-
-/// Issues a request for the first time in a worker of the process that it is from.
-#[cold]
-fn start_in_worker(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
-    let (pool, creds) = match &req.tie {
-        Some(tie) => (tie.pool, tie.creds.clone()),
-        None => (0, None),
-    };
-    req.pool = pool;
-    if req.creds.is_none() {
-        req.creds = creds;
-    }
-    let limit = link::limit(ctx, state, &mut req);
-    // The worker finds the file.
-    req.after = After::Issue;
-    punt_back(ctx, state, req);
-    if let Some((limit, when)) = limit {
-        limit.timer.start(when);
-    }
-}
-
-/// What [`start`] would have done before the request is issued, by a worker. `EBADF`, `EFAULT`.
-/// Context: may sleep.
-pub(crate) fn assign_in_worker(req: &mut Request) -> Result {
-    let ctx = req.ctx.clone();
-    let mut state = ctx.state.lock();
-    if task::is_kernel_thread() {
-        assign_without_descriptors(&mut state, req)?;
-    } else {
-        assign(&mut state, req)?;
-    }
-    op::before_worker(&ctx, &mut state, req);
-    Ok(())
-}
-
 /// Does what the request asks for, and sees to what comes of it.
 #[inline(always)]
 fn issue(ctx: &Ctx, state: &mut State, req: ReqBox) {
@@ -391,196 +369,6 @@ fn fail(ctx: &Ctx, state: &mut State, mut req: ReqBox, err: Error) {
     req.extra = [0; 2];
     req.set_result(err.to_errno(), 0);
     complete::finish(ctx, state, req);
-}
-
-/// Finds the file and the registered buffer that the SQE named. `EBADF`, `EFAULT`.
-#[inline(always)]
-fn assign(state: &mut State, req: &mut Request) -> Result {
-    match &req.op {
-        Op::Nop(_) => Ok(()),
-        Op::Rw(rw) => {
-            let fixed = rw.is_fixed();
-            assign_for_transfer(state, req, fixed)
-        }
-        _ => assign_for_op(state, req),
-    }
-}
-
-#[inline(always)]
-fn assign_for_transfer(state: &mut State, req: &mut Request, fixed_buffer: bool) -> Result {
-    let fixed_file = req.head.flags & abi::sqe::FIXED_FILE != 0;
-    assign_file(state, req, req.head.fd, fixed_file)?;
-    if fixed_buffer {
-        rw::assign_buffer(state, req, req.buf_index)?;
-    }
-    Ok(())
-}
-
-#[inline(never)]
-fn assign_for_op(state: &mut State, req: &mut Request) -> Result {
-    if op::info(req.head.opcode).is_some_and(|info| info.needs_file()) {
-        let fixed = req.head.flags & abi::sqe::FIXED_FILE != 0;
-        assign_file(state, req, req.head.fd, fixed)?;
-    }
-    match &req.op {
-        Op::Open(_) | Op::Statx(_) => open::assign_directory(req, req.head.fd),
-        Op::Poll(_) => poll::let_go_of_ring(req),
-        _ => Ok(()),
-    }
-}
-
-/// The same in a thread that has no descriptors: the file is the one that was there when the request was
-/// submitted, see [`assign_early`]. `EOPNOTSUPP` if there was none.
-#[cold]
-fn assign_without_descriptors(state: &mut State, req: &mut Request) -> Result {
-    if op::info(req.head.opcode).is_some_and(|info| info.needs_file()) {
-        if req.head.flags & abi::sqe::FIXED_FILE != 0 {
-            assign_file(state, req, req.head.fd, true)?;
-        } else if req.file.get().is_none() {
-            return Err(EOPNOTSUPP);
-        }
-    }
-    match &req.op {
-        Op::Rw(rw) if rw.is_fixed() => rw::assign_buffer(state, req, req.buf_index),
-        _ => Ok(()),
-    }
-}
-
-/// A request is submitted that has to wait for others. If a thread of the kernel is to issue it that cannot
-/// look for its file, so it is kept from now on; but for files that might keep the ring in turn.
-#[inline]
-pub(crate) fn assign_early(ctx: &Ctx, req: &mut Request) {
-    if ctx.globals.limits.kernel_workers {
-        assign_for_kernel_worker(ctx, req);
-    }
-}
-
-#[cold]
-fn assign_for_kernel_worker(ctx: &Ctx, req: &mut Request) {
-    let later = !ctx.defers() && ctx.sq_thread().is_none();
-    let needs_file = op::info(req.head.opcode).is_some_and(|info| info.needs_file());
-    if !later || !needs_file || req.head.flags & abi::sqe::FIXED_FILE != 0 {
-        return;
-    }
-    // CAST: A negative descriptor is one that does not exist.
-    if let Ok(file) = ring_file::fget(req.head.fd as u32) {
-        if ring_file::data::<Ring>(&file).is_none() && !file::is_unix_socket(&file) {
-            req.file = ReqFile::Normal(file);
-        }
-    }
-}
-
-/// Makes sure that the current process has a worker that others can hand its requests to. Returns the
-/// number by which a request knows the pool, 0 if there is none. Context: may sleep.
-#[inline]
-pub(crate) fn keep_pool(ctx: &Ctx, state: &mut State) -> u8 {
-    match state.submitting.and_then(|now| now.pool) {
-        Some(number) => number,
-        None => keep_pool_now(ctx, state),
-    }
-}
-
-fn keep_pool_now(ctx: &Ctx, state: &mut State) -> u8 {
-    let number = match state.pool(ctx) {
-        Ok((index, pool)) if Pool::keep_worker(&pool) => pool_number(index),
-        _ => 0,
-    };
-    if let Some(now) = &mut state.submitting {
-        now.pool = Some(number);
-    }
-    number
-}
-
-/// The number by which a request knows a pool of the ring; 0 if there is none.
-pub(crate) fn pool_number(index: usize) -> u8 {
-    // Beyond 255 processes at one ring there is no number for it.
-    u8::try_from(index + 1).unwrap_or(0)
-}
-
-/// Prepares for a request to go on in the background and then to need a worker after all: it is not
-/// its submitter who finds out, so that one's process and credentials are kept, and a worker is kept
-/// ready. Returns whether that is to be had; if not the request ends with `ECANCELED` in that case.
-pub(crate) fn may_come_back(ctx: &Ctx, state: &mut State, req: &mut Request) -> bool {
-    if task::is_kernel_thread() {
-        return req.pool != 0;
-    }
-    let pool = keep_pool(ctx, state);
-    if req.creds.is_none() {
-        req.creds = cred::current().ok();
-    }
-    if req.creds.is_some() {
-        req.pool = pool;
-    }
-    req.pool != 0
-}
-
-/// Hands a request that its submitter could not do to the workers of the process. Without any it ends
-/// with `ECANCELED`.
-#[cold]
-pub(crate) fn punt(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
-    if task::is_kernel_thread() {
-        return punt_back(ctx, state, req);
-    }
-    let to_kernel = ctx.globals.limits.kernel_workers;
-    if to_kernel && !identity::is_open_to_all(&req) {
-        let issued = identity::run_here(ctx, state, req);
-        return see_to(ctx, state, issued);
-    }
-    if req.creds.is_none() {
-        req.creds = cred::current().ok();
-    }
-    let result = match state.pool(ctx) {
-        Ok((index, pool)) if to_kernel => {
-            // It is not one of this process who has it from now on.
-            req.pool = pool_number(index);
-            match departed::watch(state, &req) {
-                Ok(()) => Pool::submit(&pool, req),
-                Err(_) => Err(req),
-            }
-        }
-        Ok((_, pool)) => Pool::submit(&pool, req),
-        Err(_) => Err(req),
-    };
-    if let Err(req) = result {
-        complete::cancelled(ctx, state, req);
-    }
-}
-
-/// Hands a request that came back to the workers of the process that it is from, whoever finds it.
-#[cold]
-pub(crate) fn punt_back(ctx: &Ctx, state: &mut State, req: ReqBox) {
-    let index = usize::from(req.pool).wrapping_sub(1);
-    let result = match state.pools.get(index) {
-        Some(user) => Pool::submit(user.pool(), req),
-        None => Err(req),
-    };
-    if let Err(req) = result {
-        complete::cancelled(ctx, state, req);
-    }
-}
-
-/// Issues a request again that came back: here, if it is of this process, or in a worker of its own.
-pub(crate) fn retry(ctx: &Ctx, state: &mut State, req: ReqBox) {
-    let index = usize::from(req.pool).wrapping_sub(1);
-    let pool = state.pools.get(index);
-    if pool.is_some_and(|user| user.pool().is_current()) {
-        issue(ctx, state, req);
-    } else {
-        punt_back(ctx, state, req);
-    }
-}
-
-/// Finds the file that an SQE names and gives it to the request. `EBADF`.
-#[inline]
-pub(crate) fn assign_file(state: &mut State, req: &mut Request, fd: i32, fixed: bool) -> Result {
-    // CAST: A negative descriptor is one that does not exist, a negative index is too large.
-    req.set_file(if fixed {
-        let node = state.files.get(fd as u32 as usize).ok_or(EBADF)?;
-        ReqFile::Fixed(node.get(&mut state.key).ok_or(EBADF)?)
-    } else {
-        ReqFile::Normal(ring_file::fget(fd as u32)?)
-    });
-    Ok(())
 }
 
 /// Checks what is the same for all opcodes, in the order in which io_uring does it, and prepares.
@@ -644,4 +432,47 @@ fn second_half(ctx: &Ctx, state: &mut State, slot: u32, left: u32, more: &mut u3
     }
     state.sq_head = state.sq_head.wrapping_add(1);
     Ok(())
+}
+
+/// Hands a request that its submitter could not do to the workers of the process. Without any it ends
+/// with `ECANCELED`.
+#[cold]
+pub(crate) fn punt(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    if task::is_kernel_thread() {
+        return punt_back(ctx, state, req);
+    }
+    let to_kernel = ctx.globals.limits.kernel_workers;
+    if to_kernel && !identity::is_open_to_all(&req) {
+        let issued = identity::run_here(ctx, state, req);
+        return see_to(ctx, state, issued);
+    }
+    if req.creds.is_none() {
+        req.creds = cred::current().ok();
+    }
+    let result = match state.pool(ctx) {
+        Ok((index, pool)) if to_kernel => {
+            // It is not one of this process who has it from now on.
+            req.pool = pool_number(index);
+            match departed::watch(state, &req) {
+                Ok(()) => Pool::submit(&pool, req),
+                Err(_) => Err(req),
+            }
+        }
+        Ok((_, pool)) => Pool::submit(&pool, req),
+        Err(_) => Err(req),
+    };
+    if let Err(req) = result {
+        complete::cancelled(ctx, state, req);
+    }
+}
+
+/// Issues a request again that came back: here, if it is of this process, or in a worker of its own.
+pub(crate) fn retry(ctx: &Ctx, state: &mut State, req: ReqBox) {
+    let index = usize::from(req.pool).wrapping_sub(1);
+    let pool = state.pools.get(index);
+    if pool.is_some_and(|user| user.pool().is_current()) {
+        issue(ctx, state, req);
+    } else {
+        punt_back(ctx, state, req);
+    }
 }

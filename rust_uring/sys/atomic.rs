@@ -161,8 +161,10 @@ mod x86 {
                 #[inline(always)]
                 unsafe fn swap(ptr: *mut Self, value: Self) -> Self {
                     static_assert!(size_of::<$name>() == size_of::<$repr>());
+                    // SAFETY: Both have the same size.
+                    let value = unsafe { transmute_copy::<Self, $repr>(&value) };
                     // SAFETY: By the contract; both have the same size and alignment.
-                    let old = unsafe { $atomic::from_ptr(ptr.cast()) }.swap(value as $repr, SeqCst);
+                    let old = unsafe { $atomic::from_ptr(ptr.cast()) }.swap(value, SeqCst);
                     // SAFETY: A value that was stored as such.
                     unsafe { transmute_copy(&old) }
                 }
@@ -173,9 +175,16 @@ mod x86 {
                     old: Self,
                     new: Self,
                 ) -> core::result::Result<Self, Self> {
+                    // SAFETY: Both have the same size.
+                    let (old, new) = unsafe {
+                        (
+                            transmute_copy::<Self, $repr>(&old),
+                            transmute_copy::<Self, $repr>(&new),
+                        )
+                    };
                     // SAFETY: By the contract; both have the same size and alignment.
                     let result = unsafe { $atomic::from_ptr(ptr.cast()) }
-                        .compare_exchange(old as $repr, new as $repr, SeqCst, SeqCst);
+                        .compare_exchange(old, new, SeqCst, SeqCst);
                     match result {
                         // SAFETY: A value that was stored as such.
                         Ok(old) => Ok(unsafe { transmute_copy(&old) }),
