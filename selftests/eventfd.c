@@ -216,7 +216,7 @@ TEST_F(eventfd, message)
 	/* Requests of its own are no different. */
 	ring_nop(&self->r, 1)->nop_flags = IORING_NOP_TW;
 	ASSERT_EQ(1, ring_enter(&self->r, ring_flush(&self->r), 0, 0));
-	/* A thread runs such work a little after it has taken the SQE; its CQE is there before the signal. */
+	/* A thread does that a little after it took the SQE; the CQE is there first. */
 	EXPECT_EQ(1, poll(&event, 1, ring_is_polled(&self->r) ? 60000 : 0));
 	EXPECT_EQ(1, signals(self->fd));
 	EXPECT_EQ(defer ? 2 : 3, ring_ready(&self->r));
