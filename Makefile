@@ -2,7 +2,7 @@
 # What people type; "make help" lists it. Kbuild (beside this) is for the kernel's build.
 
 MAKEFLAGS += --no-print-directory
-export JOBS RUST_URING_CACHE KERNELS TESTS BREAK
+export JOBS RUST_URING_CACHE KERNELS TESTS BREAK NATIVE
 
 KDIR ?=
 KERNEL ?= stock
@@ -20,7 +20,7 @@ help:
 	@echo "                   module, else Debian's stock kernel"
 	@echo "make run           boot Debian's stock kernel, load the module, run a million requests, copy a tree of"
 	@echo "                   files through it and through native io_uring, run fio on both, unload it"
-	@echo "make test          KUnit and kselftests in guests with the test kernel and with the stock kernel"
+	@echo "make test          KUnit and kselftests in guests with the stock kernel and with the test kernel"
 	@echo "make shell         a guest to play in, with the module loaded (KERNEL=stock or test)"
 	@echo "make stress        the long versions of the stress programs, on both kernels"
 	@echo "make bench         each row of bench/ on the module and on native io_uring: a table, CSV, a chart"
@@ -39,8 +39,9 @@ help:
 	@echo "on the way and cached. run, test, shell and check need root and a Debian-like machine."
 	@echo
 	@echo "KDIR=FOLDER        a kernel's build tree, with CONFIG_RUST=y"
-	@echo "KERNELS='test stock'   the guests of make test; TESTS='name name'   only these programs; with"
-	@echo "                   JOBS=4 or more: both guests side by side"
+	@echo "KERNELS='stock test'   the guests of make test; TESTS='name name'   only these programs; with"
+	@echo "                   JOBS=4 or more: both guests side by side. NATIVE=1: native io_uring on the test"
+	@echo "                   kernel, too, where else the programs run on the module only"
 	@echo "MODE=count|time|scale   make bench: instructions, nanoseconds, many requests and rings; HERE=1: on"
 	@echo "                   this machine instead of in a guest; ROWS=NOP: rows with that in their name"
 	@echo "BREAK=fail|kasan|panic|hang|leak   make test must fail, visibly: a check of the checker"
@@ -82,7 +83,7 @@ shell: $(if $(filter test,$(KERNEL)),test-module,stock) selftests tools
 
 test stress: $(if $(findstring stock,$(or $(KERNELS),stock)),stock) \
 		$(if $(findstring test,$(or $(KERNELS),test)),test-module) selftests tools clients
-	@$(if $(BREAK),for kernel in $(or $(KERNELS),test stock); do scripts/build.sh broken $$kernel || exit; done)
+	@$(if $(BREAK),for kernel in $(or $(KERNELS),stock test); do scripts/build.sh broken $$kernel || exit; done)
 	@scripts/test.sh $(if $(filter stress,$@),--stress)
 
 bench: stock selftests

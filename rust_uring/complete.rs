@@ -46,6 +46,8 @@ use crate::{
     submit,
     sys::{
         file,
+        mpsc::Inbox,
+        percpu_ref::Counter,
         task,
         trace,
         workqueue, //
@@ -180,6 +182,7 @@ fn retire_full(ctx: &Ctx, state: &mut State, mut req: ReqBox, told: bool) {
     if let Some(node) = req.buffer.take() {
         buffers::put(ctx, state, node);
     }
+    req.pool = 0;
     if req.has_company() {
         return retire_with_company(ctx, state, req);
     }
@@ -193,7 +196,6 @@ fn retire_with_company(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
         poll::forget(state, &mut req);
     }
     req.creds = None;
-    req.pool = 0;
     retire_tied(ctx, state, req);
 }
 
@@ -305,7 +307,33 @@ pub(crate) fn push(ctx: &Ctx, req: ReqBox, lazy: bool) {
     push_from(ctx, req, lazy, false);
 }
 
-/// The same for a request that a wakeup of something polled has found.
+/// The same to the request's own ring, which nobody but the request may keep by then.
+pub(crate) fn push_home(req: ReqBox, lazy: bool) {
+    if let Some((ctx, req)) = push_behind(req) {
+        push(&ctx, req, lazy);
+    }
+}
+
+/// The same, as [`push_woken`].
+pub(crate) fn push_home_woken(req: ReqBox, lazy: bool) {
+    if let Some((ctx, req)) = push_behind(req) {
+        push_woken(&ctx, req, lazy);
+    }
+}
+
+/// Pushes a request of which nobody has to be told, because others came before it. Gives back any other.
+#[inline(always)]
+fn push_behind(mut req: ReqBox) -> Option<(Counter<RingCtx>, ReqBox)> {
+    if !req.ctx.defers() {
+        match Inbox::push_behind(req, |req| &req.ctx.inbox) {
+            Ok(()) => return None,
+            Err(same) => req = same,
+        }
+    }
+    Some((req.ctx.clone(), req))
+}
+
+/// The same as [`push`] for a request that a wakeup of something polled has found.
 ///
 /// That may be a queue in which those wait who poll this ring, or its eventfd: they are woken from
 /// elsewhere. Context: any, with the lock of any wait queue held.

@@ -85,8 +85,7 @@ impl Waiter for Request {
         this.after = After::Poll;
         // Of those who wait exclusively not all are woken, so each one has to be dealt with.
         let lazy = !matches!(&this.op, Op::Poll(poll) if poll.is_exclusive());
-        let ctx = this.ctx.clone();
-        complete::push_woken(&ctx, this, lazy);
+        complete::push_home_woken(this, lazy);
     }
 }
 
@@ -204,8 +203,7 @@ pub(crate) fn take_one(
             // A wakeup came while it was being looked at.
             req.cqe.res = 0;
             req.after = After::Poll;
-            let ctx = req.ctx.clone();
-            complete::push(&ctx, req, false);
+            complete::push_home(req, false);
         }
         None
     };

@@ -261,7 +261,7 @@ impl Request {
     /// Whether something else than its operation, its file and its buffer has to be given back.
     #[inline(always)]
     pub(crate) fn has_company(&self) -> bool {
-        self.armed.is_some() || self.creds.is_some() || self.tie.is_some() || self.pool != 0
+        self.armed.is_some() || self.creds.is_some() || self.tie.is_some()
     }
 
     /// Sets what is to be done, in a request that has nothing to do yet or any more.

@@ -85,7 +85,8 @@ pub(crate) fn again(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
 }
 
 /// Leaves the request to those who can try it.
-pub(crate) fn elsewhere(ctx: &Ctx, state: &mut State, req: ReqBox) {
+pub(crate) fn elsewhere(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    submit::recall_creds(state, &mut req);
     state.strays.push(req);
     if !state.is_running {
         workqueue::queue::<_, 0>(&ctx.globals.queue, ctx);

@@ -16,7 +16,8 @@ pub(crate) use worker::{
     keep_pool,
     may_come_back,
     pool_number,
-    punt_back, //
+    punt_back,
+    recall_creds, //
 };
 
 use assign::{
@@ -467,7 +468,8 @@ pub(crate) fn punt(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
 }
 
 /// Issues a request again that came back: here, if it is of this process, or in a worker of its own.
-pub(crate) fn retry(ctx: &Ctx, state: &mut State, req: ReqBox) {
+pub(crate) fn retry(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    recall_creds(state, &mut req);
     let index = usize::from(req.pool).wrapping_sub(1);
     let pool = state.pools.get(index);
     if pool.is_some_and(|user| user.pool().is_current()) {

@@ -61,8 +61,7 @@ impl Indexed for Armed {
 impl Timed for Request {
     fn expired(mut this: KBox<Linked<Self>>) {
         this.after = After::Expired;
-        let ctx = this.ctx.clone();
-        complete::push(&ctx, this, false);
+        complete::push_home(this, false);
     }
 }
 

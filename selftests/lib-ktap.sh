@@ -26,6 +26,12 @@ ktap_check() {
 
 ktap_end() { echo "# exit $KTAP_FAILED" >>"$KTAP_FILE"; }
 
+# ktap_skip FOLDER LABEL WHY: the result of a program that was not started.
+ktap_skip() {
+	printf 'TAP version 13\n1..1\nok 1 %s # SKIP %s\n# exit 4\n' "$2" "$3" >"$1/$2.ktap"
+	printf '%-40s skipped: %s\n' "$2" "$3"
+}
+
 # list_tests KERNEL [NAME...]: "LABEL LIMIT PARAMETER NAME ARGS..." of every test
 # in tests.list that is for this kernel, or of those named. The label is the name,
 # and the arguments when there are any; PARAMETER is the module's, or "-".

@@ -26,8 +26,8 @@ FIXTURE_VARIANT(task) {
 
 FIXTURE_VARIANT_ADD(task, device) { .registers = DEVICE, .rings = DEVICE };
 FIXTURE_VARIANT_ADD(task, native) { .registers = NATIVE, .rings = NATIVE };
-FIXTURE_VARIANT_ADD(task, device_for_native) { .registers = DEVICE, .rings = NATIVE };
-FIXTURE_VARIANT_ADD(task, native_for_device) { .registers = NATIVE, .rings = DEVICE };
+FIXTURE_VARIANT_ADD(task, from_device) { .registers = DEVICE, .rings = NATIVE };
+FIXTURE_VARIANT_ADD(task, from_native) { .registers = NATIVE, .rings = DEVICE };
 
 /* Each test runs in a process of its own. NOP, PROBE and RESTRICTIONS are what is left to it. */
 FIXTURE_SETUP(task)

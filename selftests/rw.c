@@ -228,7 +228,7 @@ TEST_F(rw, bad_memory)
 TEST_F(rw, big_lengths)
 {
 	off_t end = lseek(self->fd, 0, SEEK_END);
-	size_t big = 24 << 20;
+	size_t big = 6 << 20;
 	char *a = pages(big), *b = pages(big);
 
 	EXPECT_EQ(SIZE, READ(self->fd, self->in, UINT32_MAX, end - SIZE));

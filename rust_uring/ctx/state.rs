@@ -137,6 +137,8 @@ pub(crate) struct Submitting {
     ioprio: Option<u16>,
     /// The number of its pool, which is kept.
     pub(crate) pool: Option<u8>,
+    /// The same, if the pool knows the submitter's credentials.
+    pub(crate) known: Option<u8>,
 }
 
 impl State {

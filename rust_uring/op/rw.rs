@@ -33,6 +33,7 @@ use crate::{
         iocb::{
             self,
             Iocb,
+            Pi,
             Setup,
             Started,
             Transfer, //
@@ -83,18 +84,23 @@ impl Transfer for Request {
         &self.iocb
     }
 
+    fn pi(&self) -> Option<&Pi> {
+        match &self.op {
+            Op::Rw(rw) => rw.pi.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Context: any, also hard interrupt.
     fn done(mut this: KBox<Linked<Self>>, result: isize) {
         settle(&mut this, result);
-        let ctx = this.ctx.clone();
-        complete::push(&ctx, this, true);
+        complete::push_home(this, true);
     }
 
     /// Context: any, also hard interrupt.
     fn again(mut this: KBox<Linked<Self>>) {
         this.after = After::Retry;
-        let ctx = this.ctx.clone();
-        complete::push(&ctx, this, false);
+        complete::push_home(this, false);
     }
 }
 
@@ -205,11 +211,7 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
     if rw.own_pos {
         r.iocb.set_pos(if has_pos { file::pos(file) } else { 0 });
     }
-    let setup = Setup {
-        write,
-        has_pos,
-        pi: rw.pi.as_deref().copied(),
-    };
+    let setup = Setup { write, has_pos };
     let mut prepared = r.iocb.prepare(file, rw.flags, write);
     // A file that cannot be told not to block, and is set so, is not to block anywhere.
     rw.nowait = r.iocb.is_nowait() || file::is_nonblocking(file) && !file::supports_nowait(file);
@@ -232,14 +234,13 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
         }
         return Run::Block(req);
     }
-    let whole = file::is_reg(file) || file::is_blk(file);
     r.iocb.set_nowait(nonblock);
     if wait == Wait::Page && r.iocb.wait_for_page().is_err() {
         return Run::Block(req);
     }
     rw.tried = true;
     // Only what is read from or written to the page cache is always over when this returns.
-    let in_background = !whole || r.iocb.is_direct() || wait == Wait::Page;
+    let in_background = r.iocb.is_direct() || wait == Wait::Page || !is_moved_whole(file);
     if in_background {
         r.in_background = true;
         r.ctx.in_background.fetch_add(1, Relaxed);
@@ -261,12 +262,19 @@ pub(crate) fn run(mut req: ReqBox, buffer: Option<&PinnedBuffer>, wait: Wait) ->
             return Run::Done(req);
         }
     }
-    more_or_less(req, res, &setup, wait, whole)
+    more_or_less(req, res, &setup, wait)
+}
+
+/// Whether the file is one of those that transfer all there is, so that what was transferred in part is gone
+/// on with.
+#[inline(always)]
+fn is_moved_whole(file: &File) -> bool {
+    file::is_reg(file) || file::is_blk(file)
 }
 
 /// Sees to a result that is not all that was asked for, or has to be kept.
 #[inline(never)]
-fn more_or_less(mut req: ReqBox, mut res: isize, setup: &Setup, wait: Wait, whole: bool) -> Run {
+fn more_or_less(mut req: ReqBox, mut res: isize, setup: &Setup, wait: Wait) -> Run {
     let nonblock = wait != Wait::Here;
     let polls = req.ctx.polls();
     let r = &mut **req;
@@ -285,7 +293,7 @@ fn more_or_less(mut req: ReqBox, mut res: isize, setup: &Setup, wait: Wait, whol
     // CAST: Only compared when positive.
     let short = res > 0 && (res as usize) < rw.left();
     // What belongs to the rest of the data is not known here.
-    let partial = short && whole && !nowait && rw.pi.is_none();
+    let partial = short && is_moved_whole(file) && !nowait && rw.pi.is_none();
     // When completions are polled for, nobody waits for a free slot of the device.
     if res == again && (nonblock || polls) && !nowait {
         return Run::Block(req);

@@ -20,7 +20,10 @@ use crate::{
         cred,
         task, //
     },
-    worker::Pool, //
+    worker::{
+        Pool,
+        PoolUser, //
+    }, //
 };
 
 /// Whether the current task may issue what a process with that pool has submitted.
@@ -79,12 +82,39 @@ pub(crate) fn pool_number(index: usize) -> u8 {
 /// Prepares for a request to go on in the background and then to need a worker after all: it is not
 /// its submitter who finds out, so that one's process and credentials are kept, and a worker is kept
 /// ready. Returns whether that is to be had; if not the request ends with `ECANCELED` in that case.
+///
+/// The pool has the credentials of most requests, see [`recall_creds`].
+#[inline(always)]
 pub(crate) fn may_come_back(ctx: &Ctx, state: &mut State, req: &mut Request) -> bool {
+    let known = state.submitting.and_then(|now| now.known);
+    match known.filter(|_| req.creds.is_none()) {
+        Some(number) => {
+            req.pool = number;
+            true
+        }
+        None => keep_submitter(ctx, state, req),
+    }
+}
+
+/// The part of [`may_come_back`] that is needed once for each submission.
+#[inline(never)]
+fn keep_submitter(ctx: &Ctx, state: &mut State, req: &mut Request) -> bool {
     if task::is_kernel_thread() {
         return req.pool != 0;
     }
     let pool = keep_pool(ctx, state);
     if req.creds.is_none() {
+        let user = state.pools.get(usize::from(pool).wrapping_sub(1));
+        if user
+            .and_then(PoolUser::creds)
+            .is_some_and(cred::are_current)
+        {
+            if let Some(now) = &mut state.submitting {
+                now.known = Some(pool);
+            }
+            req.pool = pool;
+            return true;
+        }
         req.creds = cred::current().ok();
     }
     if req.creds.is_some() {
@@ -93,9 +123,19 @@ pub(crate) fn may_come_back(ctx: &Ctx, state: &mut State, req: &mut Request) -> 
     req.pool != 0
 }
 
+/// Gives a request that came back the credentials that its pool kept for it.
+#[cold]
+pub(crate) fn recall_creds(state: &State, req: &mut Request) {
+    if req.creds.is_none() {
+        let user = state.pools.get(usize::from(req.pool).wrapping_sub(1));
+        req.creds = user.and_then(PoolUser::creds).cloned();
+    }
+}
+
 /// Hands a request that came back to the workers of the process that it is from, whoever finds it.
 #[cold]
-pub(crate) fn punt_back(ctx: &Ctx, state: &mut State, req: ReqBox) {
+pub(crate) fn punt_back(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+    recall_creds(state, &mut req);
     let index = usize::from(req.pool).wrapping_sub(1);
     let result = match state.pools.get(index) {
         Some(user) => Pool::submit(user.pool(), req),

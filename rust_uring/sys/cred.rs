@@ -22,6 +22,13 @@ pub(crate) fn current() -> Result<ARef<Credential>> {
     Ok(unsafe { ARef::from_raw(cred) })
 }
 
+/// Whether the current task acts with `cred`.
+pub(crate) fn are_current(cred: &ARef<Credential>) -> bool {
+    // SAFETY: No requirements; the pointer is only compared.
+    let current = unsafe { ffi::uring_peek_cred() };
+    core::ptr::eq(current, cred.as_ptr())
+}
+
 /// Whether the current task has `CAP_SYS_ADMIN`.
 pub(crate) fn capable_sys_admin() -> bool {
     // SAFETY: No requirements.
@@ -49,9 +56,7 @@ pub(crate) struct Overridden {
 impl Overridden {
     /// The same, unless the current task acts with them anyway.
     pub(crate) fn unless_current(cred: &ARef<Credential>) -> Option<Self> {
-        // SAFETY: No requirements; the pointer is only compared.
-        let current = unsafe { ffi::uring_peek_cred() };
-        (!core::ptr::eq(current, cred.as_ptr())).then(|| Self::new(cred))
+        (!are_current(cred)).then(|| Self::new(cred))
     }
 
     /// Puts `cred` in place, which is held until the end.

@@ -512,16 +512,6 @@ int uring_kiocb_set_flags(struct kiocb *kiocb, int rwf, bool write)
 	return kiocb_set_rw_flags(kiocb, (__force rwf_t)rwf, write ? WRITE : READ);
 }
 
-/* Asks for a completion that is polled for; false if the file cannot do it. */
-bool uring_kiocb_set_polled(struct kiocb *kiocb)
-{
-	if (!(kiocb->ki_flags & IOCB_DIRECT) || !kiocb->ki_filp->f_op->iopoll)
-		return false;
-	kiocb->private = NULL;
-	kiocb->ki_flags |= IOCB_HIPRI;
-	return true;
-}
-
 int uring_kiocb_iopoll(struct kiocb *kiocb, struct io_comp_batch *batch, unsigned int flags)
 {
 	return kiocb->ki_filp->f_op->iopoll(kiocb, batch, flags);

@@ -163,7 +163,6 @@ struct uring_page_wait {
 
 int uring_kiocb_set_flags(struct kiocb *kiocb, int rwf, bool write);
 void uring_kiocb_end_write(struct kiocb *kiocb);
-bool uring_kiocb_set_polled(struct kiocb *kiocb);
 int uring_kiocb_iopoll(struct kiocb *kiocb, struct io_comp_batch *batch, unsigned int flags);
 bool uring_kiocb_waits_for_page(struct kiocb *kiocb);
 void uring_kiocb_wait_for_page(struct kiocb *kiocb, struct uring_page_wait *wait,

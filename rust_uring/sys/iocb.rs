@@ -41,6 +41,10 @@ pub(crate) trait Transfer: Sized + Send {
     /// Its control block.
     fn iocb(&self) -> &Iocb<Self>;
 
+    /// Protection information that goes with the data, for files that
+    /// [`file::has_metadata`](crate::sys::file::has_metadata) is true of.
+    fn pi(&self) -> Option<&Pi>;
+
     /// The transfer is over. Context: any, also hard interrupt.
     fn done(this: KBox<Linked<Self>>, result: isize);
 
@@ -81,14 +85,10 @@ pub(crate) struct Setup {
     pub(crate) write: bool,
     /// Whether the position means something.
     pub(crate) has_pos: bool,
-    /// Protection information, for files that [`file::has_metadata`](crate::sys::file::has_metadata)
-    /// is true of.
-    pub(crate) pi: Option<Pi>,
 }
 
 /// Protection information (`struct uio_meta`): what goes to the device or comes from it beside the
 /// data.
-#[derive(Clone, Copy)]
 pub(crate) struct Pi {
     /// What the device is to check: `IO_INTEGRITY_CHK_*`.
     pub(crate) flags: u16,
@@ -199,12 +199,17 @@ impl<T: Transfer> Iocb<T> {
     /// Asks for completions to be polled for: a transfer that is under way is [`Started::Polled`]. After
     /// [`Self::prepare`]. `timed`: the time is kept. `EOPNOTSUPP` if the file cannot do it.
     pub(crate) fn set_polled(&mut self, timed: bool) -> Result {
-        // SAFETY: `prepare` was called.
-        if !unsafe { ffi::uring_kiocb_set_polled(self.kiocb.get()) } {
+        if !self.is_direct() {
             return Err(EOPNOTSUPP);
         }
-        // SAFETY: As before.
-        unsafe { (*self.kiocb.get()).ki_complete = Some(complete_polled::<T>) };
+        // SAFETY: `prepare` was called, and the transfer is not under way.
+        let kiocb = unsafe { &mut *self.kiocb.get() };
+        // SAFETY: The file is open. Each has operations, which stay.
+        if unsafe { (*(*kiocb.ki_filp).f_op).iopoll }.is_none() {
+            return Err(EOPNOTSUPP);
+        }
+        kiocb.ki_flags |= ffi::URING_IOCB_HIPRI;
+        kiocb.ki_complete = Some(complete_polled::<T>);
         self.polled.store(NO_RESULT, Relaxed);
         if timed {
             self.started.store(Clock::Monotonic.now(), Relaxed);
@@ -297,7 +302,8 @@ pub(crate) fn start<T: Transfer>(
     unsafe { *iocb.owner.get() = this };
     let polled = iocb.is_hipri();
     let meta = Opaque::<bindings::uio_meta>::uninit();
-    if let Some(pi) = &setup.pi {
+    // SAFETY: The box is ours.
+    if let Some(pi) = unsafe { (**this).pi() } {
         // Whoever starts it looks at `meta`, and nobody after that: by then it is in the bios.
         // SAFETY: `prepare` was called; `meta` is ours, and stays until the transfer has been started.
         let ret = unsafe {

@@ -302,6 +302,33 @@ impl<T> Inbox<T> {
         }
     }
 
+    /// Adds a box to the list that `list` finds through it, if that has something in it already; gives the
+    /// box back if not.
+    ///
+    /// It may be this box that keeps the list: that is not touched any more once the box is in it. Context:
+    /// any.
+    #[inline(always)]
+    pub(crate) fn push_behind(
+        node: KBox<Linked<T>>,
+        list: impl FnOnce(&T) -> &Self,
+    ) -> core::result::Result<(), KBox<Linked<T>>> {
+        let node = KBox::into_raw(node);
+        // SAFETY: The box is ours until the exchange succeeds, and what it keeps is there until then.
+        let head = &list(unsafe { &(*node).value }).head;
+        let mut first = head.load(Relaxed);
+        while !first.is_null() {
+            // SAFETY: The box is still ours.
+            unsafe { *(*node).next.get() = first };
+            // INVARIANT: As in `push`.
+            match head.cmpxchg(first, node, Full) {
+                Ok(_) => return Ok(()),
+                Err(now) => first = now,
+            }
+        }
+        // SAFETY: Just taken apart.
+        Err(unsafe { KBox::from_raw(node) })
+    }
+
     /// Takes everything, oldest first. Context: any.
     pub(crate) fn take(&self) -> Chain<T> {
         if self.is_empty() {

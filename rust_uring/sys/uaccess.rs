@@ -93,8 +93,8 @@ const SURELY_USER_END: u64 = if cfg!(all(target_arch = "x86_64", not(CONFIG_UML)
 /// Whether a range is in user space; it need not be there. Stands for `access_ok()`.
 #[inline(always)]
 pub(crate) fn is_user(addr: u64, len: usize) -> bool {
-    let end = addr.checked_add(len as u64);
-    end.is_some_and(|end| end <= SURELY_USER_END) || is_user_here(addr, len)
+    let last = SURELY_USER_END.checked_sub(len as u64);
+    last.is_some_and(|last| addr <= last) || is_user_here(addr, len)
 }
 
 /// The same on this machine.

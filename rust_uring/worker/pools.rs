@@ -6,10 +6,14 @@
 
 use crate::{
     globals::Globals,
-    sys::task,
+    sys::{
+        cred,
+        task, //
+    },
     worker::Pool, //
 };
 use kernel::{
+    cred::Credential,
     mm::Mm,
     new_mutex,
     prelude::*,
@@ -23,6 +27,8 @@ use kernel::{
 /// A ring's share in the pool of a process that submits to it.
 pub(crate) struct PoolUser {
     pool: Arc<Pool>,
+    /// Those of the task that joined, for requests that come back.
+    creds: Option<ARef<Credential>>,
     globals: Arc<Globals>,
 }
 
@@ -35,8 +41,14 @@ impl PoolUser {
             .join(|mm| Pool::new(mm, globals, [bounded.min(unbounded), unbounded]))?;
         Ok(Self {
             pool,
+            creds: cred::current().ok(),
             globals: globals.clone(),
         })
+    }
+
+    /// The credentials of the task that joined.
+    pub(crate) fn creds(&self) -> Option<&ARef<Credential>> {
+        self.creds.as_ref()
     }
 
     /// The pool.
