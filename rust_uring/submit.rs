@@ -450,17 +450,17 @@ pub(crate) fn punt(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     if req.creds.is_none() {
         req.creds = cred::current().ok();
     }
-    let result = match state.pool(ctx) {
-        Ok((index, pool)) if to_kernel => {
+    let ready = state.pool_index(ctx).and_then(|index| {
+        if to_kernel {
             // It is not one of this process who has it from now on.
             req.pool = pool_number(index);
-            match departed::watch(state, &req) {
-                Ok(()) => Pool::submit(&pool, req),
-                Err(_) => Err(req),
-            }
+            departed::watch(state, &req)?;
         }
-        Ok((_, pool)) => Pool::submit(&pool, req),
-        Err(_) => Err(req),
+        Ok(index)
+    });
+    let result = match ready.ok().and_then(|index| state.pools.get(index)) {
+        Some(user) => Pool::submit(user.pool(), req),
+        None => Err(req),
     };
     if let Err(req) = result {
         complete::cancelled(ctx, state, req);

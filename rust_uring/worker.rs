@@ -29,7 +29,6 @@ pub(crate) use pools::{
 
 use crate::{
     complete,
-    ctx::RingCtx,
     globals::Globals,
     request::{
         After,
@@ -40,12 +39,8 @@ use crate::{
         atomic::Atomic,
         fd_table,
         mpsc::Fifo,
-        percpu_ref::Counter,
         task,
-        thread::{
-            awake,
-            Thread, //
-        }, //
+        thread::Thread, //
     },
     worker::{
         crew::Crew,
@@ -166,10 +161,9 @@ impl Pool {
             return Err(req);
         }
         let class = req.class();
-        let may_spawn = this.may_spawn();
-        let spawn = {
+        let (spawn, wake) = {
             let queues = &mut *this.queues.lock();
-            let nobody = !may_spawn && queues.classes.iter().all(|q| q.threads == q.wanted);
+            let nobody = queues.classes.iter().all(|q| q.threads == q.wanted) && !this.may_spawn();
             let Some(queue) = queues.classes.get_mut(class as usize) else {
                 return Err(req);
             };
@@ -179,43 +173,33 @@ impl Pool {
             queue.waiting.push(req);
             // One thread for each piece of work that no idle thread is there for.
             let short = queue.waiting.len() > queue.idle as usize;
-            let spawn = short && queue.threads < queue.limit;
-            if spawn {
+            let spawn = (short && queue.threads < queue.limit).then(|| this.may_spawn());
+            if let Some(ourselves) = spawn {
                 queue.threads += 1;
-                queue.wanted += u32::from(!may_spawn);
+                queue.wanted += u32::from(!ourselves);
             }
-            spawn
+            (spawn, queue.calls())
         };
-        if spawn && !may_spawn {
-            this.wake_idle(Class::Bounded);
-        } else if spawn && Self::spawn(this, class).is_err() {
-            this.give_up_thread(class);
+        match spawn {
+            Some(true) => {
+                if Self::spawn(this, class).is_err() {
+                    this.give_up_thread(class);
+                }
+            }
+            Some(false) => this.wake_idle(Class::Bounded),
+            None => {}
         }
-        this.wake_idle(class);
+        if wake {
+            this.wake_idle(class);
+        }
         Ok(())
     }
 
-    /// Makes a thread that somebody else could not. Whether there was one to be made. Called by a thread
-    /// of ours, which may have to end its waiting for it.
-    fn spawn_wanted(this: &Arc<Self>) -> bool {
-        let class = {
-            let mut queues = this.queues.lock();
-            let [bounded, unbounded] = &mut queues.classes;
-            if bounded.wanted != 0 {
-                bounded.wanted -= 1;
-                Class::Bounded
-            } else if unbounded.wanted != 0 {
-                unbounded.wanted -= 1;
-                Class::Unbounded
-            } else {
-                return false;
-            }
-        };
-        awake();
+    /// Makes a thread that somebody else could not. Context: may sleep, in a thread of ours.
+    fn spawn_wanted(this: &Arc<Self>, class: Class) {
         if Self::spawn(this, class).is_err() {
             this.give_up_thread(class);
         }
-        true
     }
 
     /// Makes sure that there is a thread for bounded work from now on, even if the process is not there
@@ -306,6 +290,5 @@ impl Pool {
 fn cancelled(mut req: ReqBox) {
     req.set_error(ECANCELED);
     req.after = After::Complete;
-    let ctx: Counter<RingCtx> = req.ctx.clone();
-    complete::push(&ctx, req, false);
+    complete::push_home(req, false);
 }

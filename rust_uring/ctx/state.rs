@@ -216,15 +216,21 @@ impl State {
     /// The current process' pool of workers, and its index in [`State::pools`], where it stays.
     /// `ENOMEM`, `EOPNOTSUPP`.
     pub(crate) fn pool(&mut self, ctx: &Ctx) -> Result<(usize, Arc<Pool>)> {
-        let mut users = self.pools.iter().enumerate();
-        if let Some((index, user)) = users.find(|(_, user)| user.pool().is_current()) {
-            return Ok((index, user.pool().clone()));
+        let index = self.pool_index(ctx)?;
+        let user = self.pools.get(index).ok_or(ENOMEM)?;
+        Ok((index, user.pool().clone()))
+    }
+
+    /// The index only.
+    pub(crate) fn pool_index(&mut self, ctx: &Ctx) -> Result<usize> {
+        let mut users = self.pools.iter();
+        if let Some(index) = users.position(|user| user.pool().is_current()) {
+            return Ok(index);
         }
         // As natively: the queue depth, or four for each CPU, whatever is less.
         let bounded = self.rings.sq_entries.min(4 * kernel::cpu::nr_cpu_ids());
         let user = PoolUser::join(&ctx.globals, bounded)?;
-        let pool = user.pool().clone();
         self.pools.push(user, GFP_KERNEL_ACCOUNT)?;
-        Ok((self.pools.len() - 1, pool))
+        Ok(self.pools.len() - 1)
     }
 }

@@ -235,6 +235,12 @@ pub(crate) fn cond_resched() {
     unsafe { ffi::uring_cond_resched() }
 }
 
+/// Lets others run that want to, without sleeping. Context: may sleep.
+pub(crate) fn yield_now() {
+    // SAFETY: No requirements but the context.
+    unsafe { bindings::schedule() }
+}
+
 /// Sleeps in the state that is set; returns whether `deadline` passed.
 pub(super) fn schedule_until(deadline: Option<Deadline>) -> bool {
     let (timed, at, clock) = match deadline {

@@ -105,8 +105,7 @@ impl Pool {
             return false;
         }
         worker.retired.store(true, Relaxed);
-        queue.threads -= 1;
-        queue.idle -= 1;
+        queue.lose_idle();
         true
     }
 }

@@ -18,6 +18,7 @@ use crate::{
             Running,
             Worker, //
         },
+        Class,
         Pool, //
     }, //
 };
@@ -34,10 +35,38 @@ pub(super) struct Queue {
     pub(super) threads: u32,
     /// Threads that have nothing to do.
     pub(super) idle: u32,
+    /// One of those was woken and has not come yet. It finds all that is there by then.
+    coming: bool,
     /// Threads that may exist.
     pub(super) limit: u32,
     /// Threads that count as existing and are still to be made, by one that does.
     pub(super) wanted: u32,
+}
+
+impl Queue {
+    /// Whether an idle thread has to be woken for what waits. If so the caller does it.
+    pub(super) fn calls(&mut self) -> bool {
+        let calls = self.idle != 0 && !self.coming && !self.waiting.is_empty();
+        self.coming |= calls;
+        calls
+    }
+
+    /// A thread ends that has nothing to do, and maybe was woken just now.
+    pub(super) fn lose_idle(&mut self) {
+        self.threads -= 1;
+        self.idle -= 1;
+        self.coming = false;
+    }
+}
+
+/// What a thread has to do next.
+pub(super) enum Next {
+    /// This; and if so, wake another one, as there is more.
+    Work(ReqBox, bool),
+    /// To make a thread that somebody else could not.
+    Spawn(Class),
+    /// Nothing.
+    Nothing,
 }
 
 /// What the queue lock protects.
@@ -57,6 +86,7 @@ impl Queues {
             waiting: Fifo::new(),
             threads: 0,
             idle: 0,
+            coming: false,
             limit,
             wanted: 0,
         };
@@ -66,29 +96,52 @@ impl Queues {
             closed: false,
         }
     }
+
+    /// The class of a thread that is still to be made.
+    fn take_wanted(&mut self) -> Option<Class> {
+        let [bounded, unbounded] = &mut self.classes;
+        let (queue, class) = if bounded.wanted != 0 {
+            (bounded, Class::Bounded)
+        } else {
+            (unbounded, Class::Unbounded)
+        };
+        queue.wanted = queue.wanted.checked_sub(1)?;
+        Some(class)
+    }
 }
 
 impl Pool {
-    /// The next piece of work for a thread whose file nobody writes to, and whether there is more.
-    /// Marks the file, and the thread as idle if there is none.
-    pub(super) fn next(&self, worker: &Worker) -> Option<(ReqBox, bool)> {
+    /// The next piece of work for a thread whose file nobody writes to. Marks the file, and the thread as
+    /// idle if there is none.
+    pub(super) fn next(&self, worker: &Worker) -> Next {
         let queues = &mut *self.queues.lock();
-        if worker.retired.load(Relaxed) {
-            return None;
+        if let Some(class) = queues.take_wanted() {
+            return Next::Spawn(class);
         }
-        let queue = queues.classes.get_mut(worker.class as usize)?;
+        let Some(queue) = queues.classes.get_mut(worker.class as usize) else {
+            return Next::Nothing;
+        };
+        if worker.retired.load(Relaxed) {
+            return Next::Nothing;
+        }
+        let was_idle = worker.idle.load(Relaxed);
+        if was_idle {
+            queue.coming = false;
+        }
         let busy = &queues.busy_inodes;
         let req = queue
             .waiting
             .take_first(|req| req.hash_key().is_none_or(|key| !busy.contains(&key)));
-        let was_idle = worker.idle.load(Relaxed);
         match (&req, was_idle) {
             (Some(_), true) => queue.idle -= 1,
             (None, false) => queue.idle += 1,
             _ => {}
         }
         worker.idle.store(req.is_none(), Relaxed);
-        let req = req?;
+        let Some(req) = req else {
+            return Next::Nothing;
+        };
+        let more = queue.calls();
         // Who looks for it to cancel it finds it here or there.
         *worker.running.lock() = Running {
             ring: ring_key(&req.ctx),
@@ -103,7 +156,7 @@ impl Pool {
             // slow and not wrong.
             let _ = queues.busy_inodes.push(key, GFP_ATOMIC);
         }
-        Some((req, !queue.waiting.is_empty()))
+        Next::Work(req, more)
     }
 
     /// Takes back what a thread of ours could not finish, unless it is cancelled. Its thread comes for it

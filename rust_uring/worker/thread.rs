@@ -28,6 +28,7 @@ use crate::{
     },
     worker::{
         cancelled,
+        queue::Next,
         Class,
         Pool, //
     }, //
@@ -60,6 +61,8 @@ pub(crate) struct Worker {
     pub(super) idle: Atomic<bool>,
     /// It had something to do since idle threads were looked for.
     pub(super) worked: Atomic<bool>,
+    /// It has let nobody else run since it had something to do. Only it looks at this.
+    restless: Atomic<bool>,
     /// It takes no work any more. Written under the queue lock.
     pub(super) retired: Atomic<bool>,
 }
@@ -94,6 +97,7 @@ impl Worker {
                 running <- new_spinlock!(Running::default(), "Worker::running"),
                 idle: Atomic::new(false),
                 worked: Atomic::new(true),
+                restless: Atomic::new(false),
                 retired: Atomic::new(false),
             }),
             GFP_KERNEL_ACCOUNT,
@@ -102,23 +106,25 @@ impl Worker {
 
     /// Runs a request that [`Pool::next`] gave us.
     fn run(&self, mut req: ReqBox) {
-        let ctx = req.ctx.clone();
         self.worked.store(true, Relaxed);
+        self.restless.store(true, Relaxed);
         let key = req.hash_key();
         req.from_worker = true;
         let loan = self.pool.crew.lend();
-        if loan.is_none() || ctx.is_dying() {
+        if loan.is_none() || req.ctx.is_dying() {
             self.over();
             cancelled(req);
         } else {
-            if ctx.polls() {
-                iopoll::needs_poller(&ctx);
+            // Such a ring has to be there when the request is not ours any more.
+            let polling = req.ctx.polls().then(|| req.ctx.clone());
+            if let Some(ctx) = &polling {
+                iopoll::needs_poller(ctx);
             }
             match op::run_blocking(req) {
                 Run::Done(mut req) => {
                     self.over();
                     req.after = After::Complete;
-                    complete::push(&ctx, req, false);
+                    complete::push_home(req, false);
                 }
                 // The process is stopped, or the device has no room for a polled request.
                 Run::Block(req) => {
@@ -127,7 +133,9 @@ impl Worker {
                 }
                 Run::Polled(polled) => {
                     self.over();
-                    iopoll::add_from_worker(&ctx, polled);
+                    if let Some(ctx) = &polling {
+                        iopoll::add_from_worker(ctx, polled);
+                    }
                 }
                 Run::Gone => {
                     self.over();
@@ -137,10 +145,22 @@ impl Worker {
         drop(loan);
         thread::forget_interrupt();
         if let Some(key) = key {
+            // What waited for this file is the next that we find.
             self.pool.release(key);
-            // Somebody may have been waiting for this file.
-            self.pool.wake_idle(self.class);
         }
+    }
+
+    /// Nothing is left to do. Lets others run before the thread sleeps, but once: who waits for what it did
+    /// may have more for it, and to be put to sleep and woken costs more than the work. Returns whether it
+    /// was done.
+    fn rest(&self) -> bool {
+        let restless = self.restless.load(Relaxed);
+        if restless {
+            self.restless.store(false, Relaxed);
+            thread::awake();
+            task::yield_now();
+        }
+        restless
     }
 
     /// The request is over: it cannot be interrupted any more. Returns whether it was.
@@ -162,18 +182,21 @@ impl Job for Worker {
             // Now that it is awake it has to be asked again.
             return true;
         }
-        if Pool::spawn_wanted(&self.pool) {
-            return true;
+        match self.pool.next(self) {
+            Next::Work(req, more) => {
+                thread::awake();
+                if more {
+                    // Who added it may have woken only us.
+                    self.pool.wake_idle(self.class);
+                }
+                self.run(req);
+            }
+            Next::Spawn(class) => {
+                thread::awake();
+                Pool::spawn_wanted(&self.pool, class);
+            }
+            Next::Nothing => return self.rest(),
         }
-        let Some((req, more)) = self.pool.next(self) else {
-            return false;
-        };
-        thread::awake();
-        if more {
-            // Who added it may have woken only us.
-            self.pool.wake_idle(self.class);
-        }
-        self.run(req);
         true
     }
 
