@@ -339,10 +339,18 @@ pub(crate) fn instead_of_blocking_in_worker(
 }
 
 /// A request that was waiting was woken, or is to end.
-pub(crate) fn woken(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+#[inline]
+pub(crate) fn woken(ctx: &Ctx, state: &mut State, req: ReqBox) {
     if matches!(&req.op, Op::Poll(_)) {
-        return op::poll::woken(ctx, state, req);
+        op::poll::woken(ctx, state, req);
+    } else {
+        woken_in_between(ctx, state, req);
     }
+}
+
+/// The same for one that would have blocked.
+#[inline(never)]
+fn woken_in_between(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     let ended = req.armed.as_ref().is_some_and(|armed| armed.has_ended());
     disarm(state, &req);
     if ended {

@@ -316,6 +316,7 @@ fn issue_in_worker(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
 
 /// Issues a request for the first time that had to wait for others: here, if it is of this process or
 /// nothing in it depends on that, or in a worker of its own.
+#[inline(never)]
 pub(crate) fn start_later(ctx: &Ctx, state: &mut State, req: ReqBox) {
     let (pool, born) = req.tie.as_ref().map_or((0, 0), |tie| (tie.pool, tie.born));
     if ctx.is_dying() || state.released.bars(born, &req) {
@@ -468,6 +469,7 @@ pub(crate) fn punt(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
 }
 
 /// Issues a request again that came back: here, if it is of this process, or in a worker of its own.
+#[inline(never)]
 pub(crate) fn retry(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     recall_creds(state, &mut req);
     let index = usize::from(req.pool).wrapping_sub(1);

@@ -175,6 +175,7 @@ fn done(state: &mut State, mut req: ReqBox, ready: u32) -> Issued {
 }
 
 /// A request that polls was woken, or is to end.
+#[inline(never)]
 pub(crate) fn woken(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     loop {
         let (Some(armed), Op::Poll(poll)) = (&req.armed, &req.op) else {
