@@ -340,7 +340,7 @@ pub(crate) fn issue_as_current(ctx: &Ctx, state: &mut State, req: ReqBox) -> Iss
     match &req.op {
         Op::Nop(nop) => nop::issue(state, *nop, req),
         Op::Rw(_) => issue_rw(ctx, state, req),
-        Op::Poll(poll) => poll::issue_add(ctx, state, *poll, req),
+        Op::Poll(_) => poll::issue_add(ctx, state, req),
         Op::PollRemove(what) => poll::issue_remove(ctx, state, *what, req),
         Op::Sync(sync) if sync.blocks() => Issued::Block(req),
         Op::Sync(_) => sync::run(req).issued(state),

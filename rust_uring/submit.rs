@@ -455,7 +455,8 @@ pub(crate) fn punt(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
         Ok((index, pool)) if to_kernel => {
             // It is not one of this process who has it from now on.
             req.pool = pool_number(index);
-            match departed::watch(state, &req) {
+            let file = req.file.get();
+            match file.map_or(Ok(()), |file| departed::watch(state, &req, file)) {
                 Ok(()) => Pool::submit(&pool, req),
                 Err(_) => Err(req),
             }

@@ -27,7 +27,8 @@ use crate::{
     },
     request::{
         After,
-        ReqBox, //
+        ReqBox,
+        Request, //
     },
     retry,
     ring::Cqe,
@@ -48,6 +49,8 @@ use kernel::prelude::*;
 #[derive(Clone, Copy)]
 pub(crate) struct PollAdd {
     events: u32,
+    /// What the file tells depends on who asks.
+    asks_who: bool,
 }
 
 impl PollAdd {
@@ -95,7 +98,34 @@ pub(crate) fn prep_add(sqe: &Sqe) -> Result<PollAdd> {
     }
     Ok(PollAdd {
         events: events(sqe, flags),
+        asks_who: false,
     })
+}
+
+/// Sees what there is about the file that is to be polled.
+///
+/// A ring of the kernel's own would keep ours while that keeps it, and cannot be held in another way:
+/// `EBADF`, as for registered files.
+#[inline]
+pub(crate) fn look_at_file(req: &mut Request) -> Result {
+    if req.file.get().is_some_and(file::is_native_ring_or_signalfd) {
+        look_closer(req)
+    } else {
+        poll::let_go_of_ring(req);
+        Ok(())
+    }
+}
+
+#[cold]
+fn look_closer(req: &mut Request) -> Result {
+    if req.file.get().is_some_and(file::is_native_ring) {
+        return Err(EBADF);
+    }
+    if let Op::Poll(poll) = &mut req.op {
+        // A signalfd.
+        poll.asks_who = true;
+    }
+    Ok(())
 }
 
 /// `EINVAL`
@@ -125,8 +155,12 @@ pub(crate) fn prep_remove(sqe: &Sqe) -> Result<PollRemove> {
 }
 
 /// Waits until the file is ready; tells at once if it is.
-pub(crate) fn issue_add(ctx: &Ctx, state: &mut State, poll: PollAdd, mut req: ReqBox) -> Issued {
-    if !ctx.defers() && req.file.get().is_some_and(file::is_signalfd) {
+pub(crate) fn issue_add(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Issued {
+    let Op::Poll(poll) = &req.op else {
+        return Issued::Done(req);
+    };
+    let poll = *poll;
+    if poll.asks_who && !ctx.defers() {
         // Only somebody of this process can tell what it has.
         submit::may_come_back(ctx, state, &mut req);
     }
@@ -186,8 +220,7 @@ pub(crate) fn woken(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
             poll::forget(state, &mut req);
             return complete::cancelled(ctx, state, req);
         }
-        let asks_process = req.file.get().is_some_and(file::is_signalfd);
-        if asks_process && !ctx.defers() && !retry::is_ours(state, &req) {
+        if poll.asks_who && !ctx.defers() && !retry::is_ours(state, &req) {
             req.after = After::Poll;
             return submit::punt_back(ctx, state, req);
         }
@@ -285,8 +318,7 @@ fn update(ctx: &Ctx, state: &mut State, mut req: ReqBox, what: PollRemove) {
                 // How it waits stays.
                 poll.events = poll.events & !0xffff | new & 0xffff;
             }
-            let poll = *poll;
-            return match issue_add(ctx, state, poll, req) {
+            return match issue_add(ctx, state, req) {
                 Issued::Done(req) => submit::see_to(ctx, state, Issued::DoneLater(req)),
                 other => submit::see_to(ctx, state, other),
             };

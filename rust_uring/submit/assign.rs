@@ -17,7 +17,6 @@ use crate::{
         rw,
         Op, //
     },
-    poll,
     request::{
         ReqFile,
         Request, //
@@ -79,7 +78,7 @@ pub(super) fn assign_for_op(state: &mut State, req: &mut Request) -> Result {
     }
     match &req.op {
         Op::Open(_) | Op::Statx(_) => open::assign_directory(req, req.head.fd),
-        Op::Poll(_) => poll::let_go_of_ring(req),
+        Op::Poll(_) => op::poll::look_at_file(req),
         _ => Ok(()),
     }
 }

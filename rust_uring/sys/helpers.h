@@ -221,6 +221,7 @@ void uring_poll_dequeue(struct wait_queue_head **head, struct wait_queue_entry *
 unsigned int uring_mangle_poll(unsigned int events);
 unsigned int uring_demangle_poll(unsigned int events);
 bool uring_file_is_signalfd(struct file *file);
+bool uring_file_is_native_ring_or_signalfd(struct file *file);
 bool uring_file_asks_who(struct file *file, bool write);
 bool uring_file_is_counter(struct file *file);
 bool uring_file_is_storage(struct file *file);
