@@ -301,11 +301,13 @@ pub(crate) fn prep(state: &mut State, req: &mut Request, sqe: &SqeStart) -> Resu
 
 /// The part of [`prep`] for all that is neither a NOP nor a transfer.
 #[inline(never)]
-fn prep_other(state: &mut State, req: &mut Request, sqe: &SqeStart) -> Result {
+pub(crate) fn prep_other(state: &mut State, req: &mut Request, sqe: &SqeStart) -> Result {
+    if sqe.head.opcode == abi::op::POLL_ADD {
+        return poll::prep_add(state, req, sqe);
+    }
     let sqe = &sqe.whole(&state.rings);
     let fixed = sqe.flags & abi::sqe::FIXED_FILE != 0;
     match sqe.opcode {
-        abi::op::POLL_ADD => req.set_op(Op::Poll(poll::prep_add(sqe)?)),
         abi::op::POLL_REMOVE => req.set_op(Op::PollRemove(poll::prep_remove(sqe)?)),
         abi::op::OPENAT | abi::op::OPENAT2 => req.set_op(open::prep_open(sqe, fixed)?),
         abi::op::STATX => req.set_op(open::prep_statx(sqe, fixed)?),

@@ -22,6 +22,7 @@ pub(crate) use worker::{
 
 use assign::{
     assign,
+    assign_for_poll,
     assign_for_transfer, //
 };
 use worker::{
@@ -199,6 +200,9 @@ fn submit_plain(
     if info.is_transfer() {
         return submit_transfer(ctx, state, req, sqe);
     }
+    if sqe.head.opcode == abi::op::POLL_ADD {
+        return submit_poll(ctx, state, req, sqe);
+    }
     submit_other(ctx, state, req, sqe)
 }
 
@@ -220,10 +224,27 @@ fn submit_transfer(ctx: &Ctx, state: &mut State, mut req: ReqBox, sqe: &SqeStart
     true
 }
 
+/// The part of [`submit_plain`] for `POLL_ADD`.
+#[inline(never)]
+fn submit_poll(ctx: &Ctx, state: &mut State, mut req: ReqBox, sqe: &SqeStart) -> bool {
+    if let Err(err) = op::poll::prep_add(state, &mut req, sqe) {
+        return link::submit(ctx, state, req, Err(err));
+    }
+    trace_submit(ctx, &req);
+    match assign_for_poll(state, &mut req) {
+        Ok(()) => {
+            let issued = op::poll::issue_add(ctx, state, req);
+            see_to(ctx, state, issued);
+        }
+        Err(err) => fail(ctx, state, req, err),
+    }
+    true
+}
+
 /// The part of [`submit_plain`] for everything else.
 #[inline(never)]
 fn submit_other(ctx: &Ctx, state: &mut State, mut req: ReqBox, sqe: &SqeStart) -> bool {
-    if let Err(err) = op::prep(state, &mut req, sqe) {
+    if let Err(err) = op::prep_other(state, &mut req, sqe) {
         return link::submit(ctx, state, req, Err(err));
     }
     trace_submit(ctx, &req);
@@ -240,8 +261,10 @@ fn submit_other(ctx: &Ctx, state: &mut State, mut req: ReqBox, sqe: &SqeStart) -
 
 #[inline(always)]
 fn trace_submit(ctx: &Ctx, req: &Request) {
-    let SqeHead { opcode, flags, .. } = req.head;
-    trace::submit(ctx, || (req.cqe.user_data, opcode, u32::from(flags)));
+    trace::submit(ctx, || {
+        let SqeHead { opcode, flags, .. } = req.head;
+        (req.cqe.user_data, opcode, u32::from(flags))
+    });
 }
 
 /// Turns any SQE into a request and issues it, if it has not to wait for others. Returns whether the SQE was in

@@ -9,7 +9,8 @@ use crate::{
         self,
         op,
         poll as flag,
-        Sqe, //
+        Sqe,
+        SqeAddresses, //
     },
     complete,
     ctx::{
@@ -32,6 +33,7 @@ use crate::{
     },
     retry,
     ring::Cqe,
+    sqe::SqeStart,
     submit,
     sys::{
         file,
@@ -68,9 +70,9 @@ pub(crate) struct PollRemove {
     new_events: Option<u32>,
 }
 
-/// The events of an SQE with these flags.
-fn events(sqe: &Sqe, flags: u32) -> u32 {
-    let mut events = sqe.op_flags;
+/// The events that an SQE with these flags asks for.
+#[inline]
+fn events(mut events: u32, flags: u32) -> u32 {
     if cfg!(target_endian = "big") {
         events = events.rotate_left(16);
     }
@@ -83,23 +85,26 @@ fn events(sqe: &Sqe, flags: u32) -> u32 {
     from_user(events) | events & (mask::EXCLUSIVE | mask::ONESHOT | mask::EDGE)
 }
 
-/// `EINVAL`
-pub(crate) fn prep_add(sqe: &Sqe) -> Result<PollAdd> {
-    if sqe.buf_index != 0 || sqe.off != 0 || sqe.addr != 0 {
+/// Makes the request one that polls. `EINVAL`
+#[inline]
+pub(crate) fn prep_add(state: &State, req: &mut Request, sqe: &SqeStart) -> Result {
+    let SqeAddresses { off, addr } = sqe.addresses(&state.rings);
+    if sqe.names.buf_index != 0 || off != 0 || addr != 0 {
         return Err(EINVAL);
     }
-    let flags = sqe.len;
+    let flags = sqe.options.len;
     if flags & !flag::ADD_MULTI != 0 {
         return Err(EINVAL);
     }
     // Without a CQE for success there would be none that says that there are more.
-    if flags & flag::ADD_MULTI != 0 && sqe.flags & abi::sqe::CQE_SKIP_SUCCESS != 0 {
+    if flags & flag::ADD_MULTI != 0 && sqe.head.flags & abi::sqe::CQE_SKIP_SUCCESS != 0 {
         return Err(EINVAL);
     }
-    Ok(PollAdd {
-        events: events(sqe, flags),
+    req.set_op(Op::Poll(PollAdd {
+        events: events(sqe.options.op_flags, flags),
         asks_who: false,
-    })
+    }));
+    Ok(())
 }
 
 /// Sees what there is about the file that is to be polled.
@@ -150,11 +155,12 @@ pub(crate) fn prep_remove(sqe: &Sqe) -> Result<PollRemove> {
     Ok(PollRemove {
         user_data: sqe.addr,
         new_user_data: updates_user_data.then_some(sqe.off),
-        new_events: updates_events.then(|| events(sqe, flags)),
+        new_events: updates_events.then(|| events(sqe.op_flags, flags)),
     })
 }
 
 /// Waits until the file is ready; tells at once if it is.
+#[inline(always)]
 pub(crate) fn issue_add(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Issued {
     let Op::Poll(poll) = &req.op else {
         return Issued::Done(req);
