@@ -591,10 +591,15 @@ fn wake_pollers_if_readable(ctx: &Ctx) {
 }
 
 /// Moves what is on the overflow list into the ring, as far as there is room.
+#[inline]
 pub(crate) fn flush_overflow(ctx: &Ctx, state: &mut State) {
-    if state.cq.overflowed().is_empty() {
-        return;
+    if !state.cq.overflowed().is_empty() {
+        flush_overflow_now(ctx, state);
     }
+}
+
+#[cold]
+fn flush_overflow_now(ctx: &Ctx, state: &mut State) {
     let rings = state.rings.clone();
     if state.cq.flush_overflow(&rings) {
         ctx.clear_check(state, CHECK_OVERFLOW);
