@@ -171,6 +171,7 @@ fn retire_full(ctx: &Ctx, state: &mut State, mut req: ReqBox, told: bool) {
             return;
         }
         Op::Timeout(_) | Op::LinkTimeout(_) => give_back_timer(state, &mut req, told),
+        Op::Poll(_) => req.set_op(Op::Idle),
         _ => req.op = Op::Idle,
     }
     match req.take_file() {
@@ -183,6 +184,7 @@ fn retire_full(ctx: &Ctx, state: &mut State, mut req: ReqBox, told: bool) {
         buffers::put(ctx, state, node);
     }
     req.pool = 0;
+    req.waits = 0;
     if req.has_company() {
         return retire_with_company(ctx, state, req);
     }
@@ -500,17 +502,22 @@ pub(crate) fn run_one(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     finish(ctx, state, req);
 }
 
-/// Sees to a request that is not done yet.
+/// Sees to a request that is not done yet. Has no frame of its own: what it calls is not inlined.
 #[inline(never)]
 fn go_on(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     match core::mem::replace(&mut req.after, After::Complete) {
-        After::Complete => finish(ctx, state, req),
+        After::Complete => finish_late(ctx, state, req),
         After::Punt => submit::punt_back(ctx, state, req),
         After::Retry => submit::retry(ctx, state, req),
         After::Issue => submit::start_later(ctx, state, req),
         After::Expired => op::timeout::expired(ctx, state, req),
         After::Poll => poll::woken(ctx, state, req),
     }
+}
+
+#[cold]
+fn finish_late(ctx: &Ctx, state: &mut State, req: ReqBox) {
+    finish(ctx, state, req);
 }
 
 /// Does what a batch has left for its end, and what comes of that.
@@ -568,18 +575,31 @@ pub(crate) fn run_in_submitter(ctx: &Ctx) {
 }
 
 /// Tells those who began to poll while CQEs were being posted.
+#[inline]
 fn wake_late_pollers(ctx: &Ctx) {
-    // Some believe a wakeup and do not look again, so there must be a reason for it.
-    if ctx.polled.load(Relaxed) && ctx.is_readable() {
+    if ctx.polled.load(Relaxed) {
+        wake_pollers_if_readable(ctx);
+    }
+}
+
+/// Some believe a wakeup and do not look again, so there must be a reason for it.
+#[cold]
+fn wake_pollers_if_readable(ctx: &Ctx) {
+    if ctx.is_readable() {
         wake_pollers(ctx);
     }
 }
 
 /// Moves what is on the overflow list into the ring, as far as there is room.
+#[inline]
 pub(crate) fn flush_overflow(ctx: &Ctx, state: &mut State) {
-    if state.cq.overflowed().is_empty() {
-        return;
+    if !state.cq.overflowed().is_empty() {
+        flush_overflow_now(ctx, state);
     }
+}
+
+#[cold]
+fn flush_overflow_now(ctx: &Ctx, state: &mut State) {
     let rings = state.rings.clone();
     if state.cq.flush_overflow(&rings) {
         ctx.clear_check(state, CHECK_OVERFLOW);

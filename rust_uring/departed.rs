@@ -32,6 +32,7 @@ use crate::{
     }, //
 };
 use kernel::{
+    fs::File,
     prelude::*,
     sync::Arc,
     time::{
@@ -69,10 +70,20 @@ fn concerns(req: &Request) -> bool {
     req.file.get().is_some_and(file::is_unix_socket)
 }
 
-/// A request is about to wait for its file. `ENOMEM`. Context: may sleep.
-pub(crate) fn watch(state: &mut State, req: &Request) -> Result {
+/// A request is about to wait for `file`. `ENOMEM`. Context: may sleep.
+#[inline]
+pub(crate) fn watch(state: &mut State, req: &Request, file: &File) -> Result {
+    if file::is_unix_socket(file) {
+        watch_process(state, req)
+    } else {
+        Ok(())
+    }
+}
+
+#[cold]
+fn watch_process(state: &mut State, req: &Request) -> Result {
     // A kernel thread does it for a process that was there before.
-    if !concerns(req) || task::is_kernel_thread() {
+    if task::is_kernel_thread() {
         return Ok(());
     }
     let watches = &mut state.waiting.0;

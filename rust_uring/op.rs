@@ -301,11 +301,13 @@ pub(crate) fn prep(state: &mut State, req: &mut Request, sqe: &SqeStart) -> Resu
 
 /// The part of [`prep`] for all that is neither a NOP nor a transfer.
 #[inline(never)]
-fn prep_other(state: &mut State, req: &mut Request, sqe: &SqeStart) -> Result {
+pub(crate) fn prep_other(state: &mut State, req: &mut Request, sqe: &SqeStart) -> Result {
+    if sqe.head.opcode == abi::op::POLL_ADD {
+        return poll::prep_add(state, req, sqe);
+    }
     let sqe = &sqe.whole(&state.rings);
     let fixed = sqe.flags & abi::sqe::FIXED_FILE != 0;
     match sqe.opcode {
-        abi::op::POLL_ADD => req.set_op(Op::Poll(poll::prep_add(sqe)?)),
         abi::op::POLL_REMOVE => req.set_op(Op::PollRemove(poll::prep_remove(sqe)?)),
         abi::op::OPENAT | abi::op::OPENAT2 => req.set_op(open::prep_open(sqe, fixed)?),
         abi::op::STATX => req.set_op(open::prep_statx(sqe, fixed)?),
@@ -340,7 +342,7 @@ pub(crate) fn issue_as_current(ctx: &Ctx, state: &mut State, req: ReqBox) -> Iss
     match &req.op {
         Op::Nop(nop) => nop::issue(state, *nop, req),
         Op::Rw(_) => issue_rw(ctx, state, req),
-        Op::Poll(poll) => poll::issue_add(ctx, state, *poll, req),
+        Op::Poll(_) => poll::issue_add(ctx, state, req),
         Op::PollRemove(what) => poll::issue_remove(ctx, state, *what, req),
         Op::Sync(sync) if sync.blocks() => Issued::Block(req),
         Op::Sync(_) => sync::run(req).issued(state),

@@ -89,52 +89,46 @@ impl Waiter for Request {
     }
 }
 
-/// What the request polls. `EBADF` if there is nothing.
-fn watched(req: &Request) -> Result<Watched> {
+/// What the request polls. `EBADF` if there is nothing, `ENOMEM`.
+fn watched(state: &mut State, req: &Request) -> Result<Watched> {
     match &req.file {
         ReqFile::Ring(pollers) => Ok(Watched::Ring(pollers.clone())),
         other => {
             let file = other.get().ok_or(EBADF)?;
+            departed::watch(state, req, file)?;
             Ok(Watched::File(ARef::from(file)))
         }
     }
 }
 
 /// Makes a request that polls a ring hold what does not keep the ring.
-///
-/// A ring of the kernel's own cannot be held in such a way, and would keep ours while that keeps it:
-/// `EBADF`, as for registered files.
-pub(crate) fn let_go_of_ring(req: &mut Request) -> Result {
+#[inline]
+pub(crate) fn let_go_of_ring(req: &mut Request) {
     let ReqFile::Normal(file) = &req.file else {
-        return Ok(());
+        return;
     };
-    if file::is_native_ring(file) {
-        return Err(EBADF);
-    }
     if let Some(ring) = ring_file::data::<Ring>(file) {
         req.file = ReqFile::Ring(ring.ctx.pollers.clone());
     }
-    Ok(())
 }
 
 /// Starts to poll for a request, which stays with the caller until [`wait`].
 pub(crate) fn arm(state: &mut State, req: &mut Request, events: u32) -> Arming {
-    if let Err(err) = departed::watch(state, req) {
-        return Arming::Not(0, err);
-    }
-    let armed = match req.armed.take().map_or_else(Armed::new, Ok) {
-        Ok(armed) => armed,
+    let source = match watched(state, req) {
+        Ok(source) => source,
         Err(err) => return Arming::Not(0, err),
     };
-    let tag = u32::from(req.head.opcode);
-    let arming = match watched(req) {
-        Ok(source) => state
-            .polls
-            .arm(&armed, req.cqe.user_data, tag, source, events),
-        Err(err) => Arming::Not(0, err),
+    let armed = match &mut req.armed {
+        Some(armed) => &*armed,
+        none => match Armed::new() {
+            Ok(armed) => none.insert(armed),
+            Err(err) => return Arming::Not(0, err),
+        },
     };
-    req.armed = Some(armed);
-    arming
+    let tag = u32::from(req.head.opcode);
+    state
+        .polls
+        .arm(armed, req.cqe.user_data, tag, source, events)
 }
 
 /// Leaves the request to the next wakeup. Gives it back if that came already.
@@ -339,10 +333,18 @@ pub(crate) fn instead_of_blocking_in_worker(
 }
 
 /// A request that was waiting was woken, or is to end.
-pub(crate) fn woken(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
+#[inline]
+pub(crate) fn woken(ctx: &Ctx, state: &mut State, req: ReqBox) {
     if matches!(&req.op, Op::Poll(_)) {
-        return op::poll::woken(ctx, state, req);
+        op::poll::woken(ctx, state, req);
+    } else {
+        woken_in_between(ctx, state, req);
     }
+}
+
+/// The same for one that would have blocked.
+#[inline(never)]
+fn woken_in_between(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     let ended = req.armed.as_ref().is_some_and(|armed| armed.has_ended());
     disarm(state, &req);
     if ended {

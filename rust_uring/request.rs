@@ -261,7 +261,13 @@ impl Request {
     /// Whether something else than its operation, its file and its buffer has to be given back.
     #[inline(always)]
     pub(crate) fn has_company(&self) -> bool {
-        self.armed.is_some() || self.creds.is_some() || self.tie.is_some()
+        self.is_armed() || self.creds.is_some() || self.tie.is_some()
+    }
+
+    /// Whether a wakeup may look for it.
+    #[inline(always)]
+    pub(crate) fn is_armed(&self) -> bool {
+        self.armed.as_ref().is_some_and(|armed| armed.is_armed())
     }
 
     /// Sets what is to be done, in a request that has nothing to do yet or any more.

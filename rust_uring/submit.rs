@@ -22,6 +22,7 @@ pub(crate) use worker::{
 
 use assign::{
     assign,
+    assign_for_poll,
     assign_for_transfer, //
 };
 use worker::{
@@ -199,6 +200,9 @@ fn submit_plain(
     if info.is_transfer() {
         return submit_transfer(ctx, state, req, sqe);
     }
+    if sqe.head.opcode == abi::op::POLL_ADD {
+        return submit_poll(ctx, state, req, sqe);
+    }
     submit_other(ctx, state, req, sqe)
 }
 
@@ -220,10 +224,27 @@ fn submit_transfer(ctx: &Ctx, state: &mut State, mut req: ReqBox, sqe: &SqeStart
     true
 }
 
+/// The part of [`submit_plain`] for `POLL_ADD`.
+#[inline(never)]
+fn submit_poll(ctx: &Ctx, state: &mut State, mut req: ReqBox, sqe: &SqeStart) -> bool {
+    if let Err(err) = op::poll::prep_add(state, &mut req, sqe) {
+        return link::submit(ctx, state, req, Err(err));
+    }
+    trace_submit(ctx, &req);
+    match assign_for_poll(state, &mut req) {
+        Ok(()) => {
+            let issued = op::poll::issue_add(ctx, state, req);
+            see_to(ctx, state, issued);
+        }
+        Err(err) => fail(ctx, state, req, err),
+    }
+    true
+}
+
 /// The part of [`submit_plain`] for everything else.
 #[inline(never)]
 fn submit_other(ctx: &Ctx, state: &mut State, mut req: ReqBox, sqe: &SqeStart) -> bool {
-    if let Err(err) = op::prep(state, &mut req, sqe) {
+    if let Err(err) = op::prep_other(state, &mut req, sqe) {
         return link::submit(ctx, state, req, Err(err));
     }
     trace_submit(ctx, &req);
@@ -240,8 +261,10 @@ fn submit_other(ctx: &Ctx, state: &mut State, mut req: ReqBox, sqe: &SqeStart) -
 
 #[inline(always)]
 fn trace_submit(ctx: &Ctx, req: &Request) {
-    let SqeHead { opcode, flags, .. } = req.head;
-    trace::submit(ctx, || (req.cqe.user_data, opcode, u32::from(flags)));
+    trace::submit(ctx, || {
+        let SqeHead { opcode, flags, .. } = req.head;
+        (req.cqe.user_data, opcode, u32::from(flags))
+    });
 }
 
 /// Turns any SQE into a request and issues it, if it has not to wait for others. Returns whether the SQE was in
@@ -316,6 +339,7 @@ fn issue_in_worker(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
 
 /// Issues a request for the first time that had to wait for others: here, if it is of this process or
 /// nothing in it depends on that, or in a worker of its own.
+#[inline(never)]
 pub(crate) fn start_later(ctx: &Ctx, state: &mut State, req: ReqBox) {
     let (pool, born) = req.tie.as_ref().map_or((0, 0), |tie| (tie.pool, tie.born));
     if ctx.is_dying() || state.released.bars(born, &req) {
@@ -454,7 +478,9 @@ pub(crate) fn punt(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
         if to_kernel {
             // It is not one of this process who has it from now on.
             req.pool = pool_number(index);
-            departed::watch(state, &req)?;
+            if let Some(file) = req.file.get() {
+                departed::watch(state, &req, file)?;
+            }
         }
         Ok(index)
     });
@@ -468,6 +494,7 @@ pub(crate) fn punt(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
 }
 
 /// Issues a request again that came back: here, if it is of this process, or in a worker of its own.
+#[inline(never)]
 pub(crate) fn retry(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     recall_creds(state, &mut req);
     let index = usize::from(req.pool).wrapping_sub(1);

@@ -9,7 +9,8 @@ use crate::{
         self,
         op,
         poll as flag,
-        Sqe, //
+        Sqe,
+        SqeAddresses, //
     },
     complete,
     ctx::{
@@ -27,10 +28,12 @@ use crate::{
     },
     request::{
         After,
-        ReqBox, //
+        ReqBox,
+        Request, //
     },
     retry,
     ring::Cqe,
+    sqe::SqeStart,
     submit,
     sys::{
         file,
@@ -48,6 +51,8 @@ use kernel::prelude::*;
 #[derive(Clone, Copy)]
 pub(crate) struct PollAdd {
     events: u32,
+    /// What the file tells depends on who asks.
+    asks_who: bool,
 }
 
 impl PollAdd {
@@ -65,9 +70,9 @@ pub(crate) struct PollRemove {
     new_events: Option<u32>,
 }
 
-/// The events of an SQE with these flags.
-fn events(sqe: &Sqe, flags: u32) -> u32 {
-    let mut events = sqe.op_flags;
+/// The events that an SQE with these flags asks for.
+#[inline]
+fn events(mut events: u32, flags: u32) -> u32 {
     if cfg!(target_endian = "big") {
         events = events.rotate_left(16);
     }
@@ -80,22 +85,52 @@ fn events(sqe: &Sqe, flags: u32) -> u32 {
     from_user(events) | events & (mask::EXCLUSIVE | mask::ONESHOT | mask::EDGE)
 }
 
-/// `EINVAL`
-pub(crate) fn prep_add(sqe: &Sqe) -> Result<PollAdd> {
-    if sqe.buf_index != 0 || sqe.off != 0 || sqe.addr != 0 {
+/// Makes the request one that polls. `EINVAL`
+#[inline]
+pub(crate) fn prep_add(state: &State, req: &mut Request, sqe: &SqeStart) -> Result {
+    let SqeAddresses { off, addr } = sqe.addresses(&state.rings);
+    if sqe.names.buf_index != 0 || off != 0 || addr != 0 {
         return Err(EINVAL);
     }
-    let flags = sqe.len;
+    let flags = sqe.options.len;
     if flags & !flag::ADD_MULTI != 0 {
         return Err(EINVAL);
     }
     // Without a CQE for success there would be none that says that there are more.
-    if flags & flag::ADD_MULTI != 0 && sqe.flags & abi::sqe::CQE_SKIP_SUCCESS != 0 {
+    if flags & flag::ADD_MULTI != 0 && sqe.head.flags & abi::sqe::CQE_SKIP_SUCCESS != 0 {
         return Err(EINVAL);
     }
-    Ok(PollAdd {
-        events: events(sqe, flags),
-    })
+    req.set_op(Op::Poll(PollAdd {
+        events: events(sqe.options.op_flags, flags),
+        asks_who: false,
+    }));
+    Ok(())
+}
+
+/// Sees what there is about the file that is to be polled.
+///
+/// A ring of the kernel's own would keep ours while that keeps it, and cannot be held in another way:
+/// `EBADF`, as for registered files.
+#[inline]
+pub(crate) fn look_at_file(req: &mut Request) -> Result {
+    if req.file.get().is_some_and(file::is_native_ring_or_signalfd) {
+        look_closer(req)
+    } else {
+        poll::let_go_of_ring(req);
+        Ok(())
+    }
+}
+
+#[cold]
+fn look_closer(req: &mut Request) -> Result {
+    if req.file.get().is_some_and(file::is_native_ring) {
+        return Err(EBADF);
+    }
+    if let Op::Poll(poll) = &mut req.op {
+        // A signalfd.
+        poll.asks_who = true;
+    }
+    Ok(())
 }
 
 /// `EINVAL`
@@ -120,13 +155,18 @@ pub(crate) fn prep_remove(sqe: &Sqe) -> Result<PollRemove> {
     Ok(PollRemove {
         user_data: sqe.addr,
         new_user_data: updates_user_data.then_some(sqe.off),
-        new_events: updates_events.then(|| events(sqe, flags)),
+        new_events: updates_events.then(|| events(sqe.op_flags, flags)),
     })
 }
 
 /// Waits until the file is ready; tells at once if it is.
-pub(crate) fn issue_add(ctx: &Ctx, state: &mut State, poll: PollAdd, mut req: ReqBox) -> Issued {
-    if !ctx.defers() && req.file.get().is_some_and(file::is_signalfd) {
+#[inline(always)]
+pub(crate) fn issue_add(ctx: &Ctx, state: &mut State, mut req: ReqBox) -> Issued {
+    let Op::Poll(poll) = &req.op else {
+        return Issued::Done(req);
+    };
+    let poll = *poll;
+    if poll.asks_who && !ctx.defers() {
         // Only somebody of this process can tell what it has.
         submit::may_come_back(ctx, state, &mut req);
     }
@@ -175,6 +215,7 @@ fn done(state: &mut State, mut req: ReqBox, ready: u32) -> Issued {
 }
 
 /// A request that polls was woken, or is to end.
+#[inline(never)]
 pub(crate) fn woken(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     loop {
         let (Some(armed), Op::Poll(poll)) = (&req.armed, &req.op) else {
@@ -185,8 +226,7 @@ pub(crate) fn woken(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
             poll::forget(state, &mut req);
             return complete::cancelled(ctx, state, req);
         }
-        let asks_process = req.file.get().is_some_and(file::is_signalfd);
-        if asks_process && !ctx.defers() && !retry::is_ours(state, &req) {
+        if poll.asks_who && !ctx.defers() && !retry::is_ours(state, &req) {
             req.after = After::Poll;
             return submit::punt_back(ctx, state, req);
         }
@@ -284,8 +324,7 @@ fn update(ctx: &Ctx, state: &mut State, mut req: ReqBox, what: PollRemove) {
                 // How it waits stays.
                 poll.events = poll.events & !0xffff | new & 0xffff;
             }
-            let poll = *poll;
-            return match issue_add(ctx, state, poll, req) {
+            return match issue_add(ctx, state, req) {
                 Issued::Done(req) => submit::see_to(ctx, state, Issued::DoneLater(req)),
                 other => submit::see_to(ctx, state, other),
             };

@@ -263,6 +263,7 @@ fn update_linked(state: &mut State, change: Change) -> Result {
 }
 
 /// The time of a request has come.
+#[inline(never)]
 pub(crate) fn expired(ctx: &Ctx, state: &mut State, mut req: ReqBox) {
     let user_data = req.cqe.user_data;
     match &mut req.op {

@@ -17,7 +17,6 @@ use crate::{
         rw,
         Op, //
     },
-    poll,
     request::{
         ReqFile,
         Request, //
@@ -71,6 +70,14 @@ pub(super) fn assign_for_transfer(
     Ok(())
 }
 
+/// The same for `POLL_ADD`.
+#[inline(always)]
+pub(super) fn assign_for_poll(state: &mut State, req: &mut Request) -> Result {
+    let fixed = req.head.flags & abi::sqe::FIXED_FILE != 0;
+    assign_file(state, req, req.head.fd, fixed)?;
+    op::poll::look_at_file(req)
+}
+
 #[inline(never)]
 pub(super) fn assign_for_op(state: &mut State, req: &mut Request) -> Result {
     if op::info(req.head.opcode).is_some_and(|info| info.needs_file()) {
@@ -79,7 +86,7 @@ pub(super) fn assign_for_op(state: &mut State, req: &mut Request) -> Result {
     }
     match &req.op {
         Op::Open(_) | Op::Statx(_) => open::assign_directory(req, req.head.fd),
-        Op::Poll(_) => poll::let_go_of_ring(req),
+        Op::Poll(_) => op::poll::look_at_file(req),
         _ => Ok(()),
     }
 }

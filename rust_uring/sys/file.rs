@@ -21,6 +21,12 @@ pub(crate) fn is_native_ring(file: &File) -> bool {
     unsafe { ffi::uring_file_is_native_ring(file.as_ptr()) }
 }
 
+/// Whether [`is_native_ring`] or [`is_signalfd`].
+pub(crate) fn is_native_ring_or_signalfd(file: &File) -> bool {
+    // SAFETY: The file is open.
+    unsafe { ffi::uring_file_is_native_ring_or_signalfd(file.as_ptr()) }
+}
+
 /// Descriptors that the current task may have (`RLIMIT_NOFILE`).
 pub(crate) fn nofile_limit() -> usize {
     // SAFETY: No requirements.
@@ -131,9 +137,10 @@ pub(crate) fn is_fifo(file: &File) -> bool {
 }
 
 /// Whether it is a socket of the `AF_UNIX` family.
+#[inline]
 pub(crate) fn is_unix_socket(file: &File) -> bool {
     // SAFETY: The file is open.
-    unsafe { ffi::uring_file_is_unix_socket(file.as_ptr()) }
+    kind(file) == bindings::S_IFSOCK && unsafe { ffi::uring_file_is_unix_socket(file.as_ptr()) }
 }
 
 /// Whether it is ready now, for reading or for writing.

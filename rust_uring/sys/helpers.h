@@ -41,6 +41,17 @@ static const unsigned int URING_EPOLLNVAL = (__force unsigned int)EPOLLNVAL;
 static const unsigned int URING_EPOLLET = (__force unsigned int)EPOLLET;
 static const unsigned int URING_EPOLLONESHOT = (__force unsigned int)EPOLLONESHOT;
 static const unsigned int URING_EPOLLEXCLUSIVE = (__force unsigned int)EPOLLEXCLUSIVE;
+
+/*
+ * The events that mangle_poll() and demangle_poll() let through, if that is all they
+ * do; with one more bit if applications know one by another bit.
+ */
+#define URING_SAME(X) (POLL##X == (__force unsigned int)EPOLL##X ? POLL##X : (1U << 16))
+static const unsigned int URING_POLL_SAME =
+	URING_SAME(IN) | URING_SAME(OUT) | URING_SAME(PRI) | URING_SAME(ERR) |
+	URING_SAME(NVAL) | URING_SAME(RDNORM) | URING_SAME(RDBAND) | URING_SAME(WRNORM) |
+	URING_SAME(WRBAND) | URING_SAME(HUP) | URING_SAME(RDHUP) | URING_SAME(MSG);
+#undef URING_SAME
 static const unsigned int URING_POLLFREE = (__force unsigned int)POLLFREE;
 static const unsigned int URING_TASK_NORMAL = TASK_NORMAL;
 static const unsigned int URING_TASK_INTERRUPTIBLE = TASK_INTERRUPTIBLE;
@@ -210,6 +221,7 @@ void uring_poll_dequeue(struct wait_queue_head **head, struct wait_queue_entry *
 unsigned int uring_mangle_poll(unsigned int events);
 unsigned int uring_demangle_poll(unsigned int events);
 bool uring_file_is_signalfd(struct file *file);
+bool uring_file_is_native_ring_or_signalfd(struct file *file);
 bool uring_file_asks_who(struct file *file, bool write);
 bool uring_file_is_counter(struct file *file);
 bool uring_file_is_storage(struct file *file);

@@ -113,10 +113,12 @@ const BUCKETS: usize = 16;
 ///   owner and of which the index holds a count; each such thing is in `all` once, and once in the
 ///   bucket of its key.
 /// - The number of buckets is 0 or a power of two, and not 0 if there are things.
+/// - A hash that is shifted to the right by `shift` is the number of a bucket, if there are any.
 pub(crate) struct Index<T: Indexed> {
     number: u64,
     len: usize,
     all: Ends<T>,
+    shift: u32,
     buckets: KVVec<Ends<T>>,
 }
 
@@ -133,17 +135,18 @@ impl<T: Indexed> Index<T> {
             number: NEXT_NUMBER.fetch_add(1, Relaxed),
             len: 0,
             all: Ends::EMPTY,
+            shift: 0,
             buckets: KVVec::new(),
         }
     }
 
-    /// The bucket of a key. Zero if there are none.
+    /// The bucket of a key. Any number if there are none.
+    #[inline]
     fn bucket(&self, key: u64) -> usize {
         // The multiplier of `hash_64()` in the kernel; its upper bits are the mixed ones.
         let mixed = key.wrapping_mul(0x61c8_8646_80b5_83eb);
-        let bits = self.buckets.len().checked_ilog2().unwrap_or(0);
         // CAST: As many bits as there are for the number of buckets.
-        mixed.checked_shr(64 - bits).unwrap_or(0) as usize
+        mixed.wrapping_shr(self.shift) as usize
     }
 
     /// # Safety
@@ -160,9 +163,10 @@ impl<T: Indexed> Index<T> {
     /// sleep.
     pub(crate) fn insert(&mut self, key: u64, item: Arc<T>) -> core::result::Result<&T, Arc<T>> {
         let links = core::ptr::from_ref(item.links());
-        let begin = core::ptr::from_ref::<T>(&item).addr();
-        let inside = begin..begin + size_of::<T>();
-        if !inside.contains(&links.addr()) || !self.grow() {
+        let offset = links
+            .addr()
+            .wrapping_sub(core::ptr::from_ref::<T>(&item).addr());
+        if offset >= size_of::<T>() || !self.grow() {
             return Err(item);
         }
         let owner = &item.links().owner;
@@ -190,7 +194,7 @@ impl<T: Indexed> Index<T> {
         }
         // INVARIANT: Linked at the end of the list of all, and next in its bucket.
         self.all.newest = links;
-        self.len += 1;
+        self.len = self.len.wrapping_add(1);
         // SAFETY: In the list of all, and in no bucket.
         unsafe { self.enter_bucket(links) };
         // SAFETY: The index, which stays borrowed, holds a count.
@@ -237,6 +241,8 @@ impl<T: Indexed> Index<T> {
             let _ = buckets.push_within_capacity(Ends::EMPTY);
         }
         self.buckets = buckets;
+        // INVARIANT: `more` is a power of two and not 1, so that as many bits are left as it has zeros.
+        self.shift = u64::BITS - more.trailing_zeros();
         let mut next = self.all.oldest;
         while !next.is_null() {
             // SAFETY: In the list of all, and in none of the new buckets.
@@ -298,7 +304,7 @@ impl<T: Indexed> Index<T> {
                 Some(newer) => (*newer.at.get()).older_here = older_here,
             }
         }
-        self.len -= 1;
+        self.len = self.len.wrapping_sub(1);
         // INVARIANT: No longer reachable; from here on another index may take it.
         // SAFETY: The count keeps it.
         unsafe { &*links }.owner.store(0, Release);

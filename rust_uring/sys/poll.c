@@ -74,6 +74,12 @@ bool uring_file_is_signalfd(struct file *file)
 	return uring_file_is_anon(file, "[signalfd]");
 }
 
+/* Both questions that a poll asks, for the price of one: the names have the same length. */
+bool uring_file_is_native_ring_or_signalfd(struct file *file)
+{
+	return uring_file_is_anon(file, "[io_uring]") || uring_file_is_anon(file, "[signalfd]");
+}
+
 /*
  * Does a transfer depend on who does it? A signalfd has that one's signals, a
  * userfaultfd may give that one a descriptor, and sockets of two families

@@ -35,6 +35,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
+            Acquire,
             Full,
             Relaxed,
             Release, //
@@ -87,7 +88,13 @@ impl Entry {
     }
 
     /// Leaves the queue. After this no wakeup runs on the entry. Context: any.
+    #[inline]
     fn leave(&self) {
+        // As in `uring_poll_dequeue`: pairs with the release in `leave_locked`. It is in no queue, and nobody
+        // puts it into one meanwhile: that takes the `Polls`, which our caller has.
+        if self.head.load(Acquire).is_null() {
+            return;
+        }
         // SAFETY: By the invariants; a queue that goes away does so under RCU, after its wakeup with
         // `POLLFREE` has made `head` null.
         unsafe { ffi::uring_poll_dequeue(self.head.as_ptr(), self.entry.get()) };
@@ -113,7 +120,8 @@ impl Entry {
 ///
 /// - While it is in a [`Polls`] its entries may be in queues of `source`, which is there as long as
 ///   that; otherwise they are in none.
-/// - `source` is touched only by who has that [`Polls`] borrowed, mutably to write it.
+/// - `source` is touched only by who has that [`Polls`] borrowed, mutably to write it. There is none while it
+///   is in no [`Polls`].
 #[pin_data]
 pub(crate) struct Armed<T: Waiter> {
     links: Links<Self>,
@@ -270,8 +278,10 @@ impl<T: Waiter> Polls<T> {
         armed.from_ring.store(false, Relaxed);
         armed.ended.store(false, Relaxed);
         // SAFETY: It was in no index, so nobody else had a right to the source; now that is ours, by
-        // `&mut self`. INVARIANT: In here, and no entry is in a queue yet.
-        let source = unsafe { (*armed.source.get()).insert(source) };
+        // `&mut self`.
+        let place = unsafe { &mut *armed.source.get() };
+        // INVARIANT: In here, and no entry is in a queue yet. There was none, so nothing has to be dropped.
+        core::mem::forget(place.replace(source));
         let mut table = Table::<T> {
             table: Opaque::new(bindings::poll_table_struct {
                 _qproc: Some(enqueue::<T>),
@@ -285,10 +295,9 @@ impl<T: Waiter> Polls<T> {
         let table_ptr = &raw mut table;
         // SAFETY: The table is valid, is part of a `Table<T>`, and is used by nobody else meanwhile.
         // What `source` adds lives as long as `source`, which is as long as the entries are in there.
-        let ready = unsafe {
-            let call = PollCall::new(null_mut(), Opaque::cast_into(&raw const (*table_ptr).table));
-            source.poll(&call)
-        } & events;
+        let call =
+            unsafe { PollCall::new(null_mut(), Opaque::cast_into(&raw const (*table_ptr).table)) };
+        let ready = place.as_ref().map_or(0, |source| source.poll(&call)) & events;
         if table.error || table.used == 0 {
             self.disarm(armed);
             return Arming::Not(ready, EINVAL);
@@ -407,14 +416,25 @@ pub(crate) mod mask {
     pub(crate) const EXCLUSIVE: u32 = ffi::URING_EPOLLEXCLUSIVE;
 }
 
+/// What the two functions below let through. On most architectures that is all they do.
+const SAME: u32 = ffi::URING_POLL_SAME;
+
 /// The kernel's bits of what an application asks for.
+#[inline]
 pub(crate) fn from_user(events: u32) -> u32 {
+    if SAME <= 0xffff {
+        return events & SAME;
+    }
     // SAFETY: No requirements.
     unsafe { ffi::uring_demangle_poll(events) }
 }
 
 /// What an application is told.
+#[inline]
 pub(crate) fn to_user(events: u32) -> u32 {
+    if SAME <= 0xffff {
+        return events & SAME;
+    }
     // SAFETY: No requirements.
     unsafe { ffi::uring_mangle_poll(events) }
 }
@@ -437,14 +457,14 @@ unsafe extern "C" fn enqueue<T: Waiter>(
     if table.heads.iter().take(table.used).any(|h| *h == head) {
         return;
     }
-    let (Some(entry), Some(seen)) = (
-        armed.entries.get(table.used),
-        table.heads.get_mut(table.used),
-    ) else {
+    let Some(entry) = armed.entries.get(table.used) else {
         table.error = true;
         return;
     };
-    *seen = head;
+    // There are as many of them as entries.
+    if let Some(seen) = table.heads.get_mut(table.used) {
+        *seen = head;
+    }
     table.used += 1;
     // INVARIANT: It is in the queue right away; wakeups that come before we return see it so.
     entry.head.store(head, Relaxed);
