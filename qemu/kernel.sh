@@ -165,7 +165,7 @@ make_test() {
 	need_space 6000 "the test kernel"
 	local dir=$TEST
 	mkdir -p "$dir/O"
-	say "building the test kernel (KASAN, lockdep and the like; a quarter of an hour with 2 cores, it resumes)"
+	say "building the test kernel (KASAN, lockdep and the like; a quarter of an hour with 2 fast cores, it resumes)"
 	if [ ! -e "$dir/configured" ]; then
 		logged "$CACHE/log/test-config.log" "$TOOLCHAIN" sh -ec "
 			make -C '$SOURCE' O='$dir/O' LLVM=1 tinyconfig
