@@ -4,7 +4,7 @@
 #include <dirent.h>
 #include "kselftest_harness.h"
 
-#define SIZE	(4 << 20)
+#define SIZE	(2 << 20)
 #define MANY	64
 #define MAX	20000		/* bytes of one read */
 

@@ -104,6 +104,7 @@ pub(super) fn assign_without_descriptors(state: &mut State, req: &mut Request) -
     }
     match &req.op {
         Op::Rw(rw) if rw.is_fixed() => rw::assign_buffer(state, req, req.buf_index),
+        Op::Poll(_) => op::poll::look_at_file(req),
         _ => Ok(()),
     }
 }
