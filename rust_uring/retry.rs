@@ -55,7 +55,11 @@ pub(crate) fn prepare(ctx: &Ctx, state: &mut State, req: &mut Request) -> bool {
         req.pool = submit::pool_number(index);
     }
     if ctx.defers() {
-        // It is always the submitter who does it, unless that has executed another program meanwhile.
+        // It is always the submitter who does it, unless that has executed another program meanwhile. Then
+        // it needs the credentials.
+        if req.creds.is_none() {
+            submit::keep_creds(state, req);
+        }
         return req.pool != 0;
     }
     if req.creds.is_none() {

@@ -13,6 +13,7 @@ pub(crate) use assign::{
     assign_in_worker, //
 };
 pub(crate) use worker::{
+    keep_creds,
     keep_pool,
     may_come_back,
     pool_number,

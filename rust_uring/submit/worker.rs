@@ -102,25 +102,25 @@ fn keep_submitter(ctx: &Ctx, state: &mut State, req: &mut Request) -> bool {
     if task::is_kernel_thread() {
         return req.pool != 0;
     }
-    let pool = keep_pool(ctx, state);
-    if req.creds.is_none() {
-        let user = state.pools.get(usize::from(pool).wrapping_sub(1));
-        if user
-            .and_then(PoolUser::creds)
-            .is_some_and(cred::are_current)
-        {
-            if let Some(now) = &mut state.submitting {
-                now.known = Some(pool);
-            }
-            req.pool = pool;
-            return true;
+    req.pool = keep_pool(ctx, state);
+    if req.creds.is_none() && keep_creds(state, req) {
+        if let Some(now) = &mut state.submitting {
+            now.known = Some(req.pool);
         }
-        req.creds = cred::current().ok();
-    }
-    if req.creds.is_some() {
-        req.pool = pool;
     }
     req.pool != 0
+}
+
+/// Keeps the current task's credentials for a request that has none and knows its pool. Returns whether it
+/// is the pool that has them.
+pub(crate) fn keep_creds(state: &State, req: &mut Request) -> bool {
+    let user = state.pools.get(usize::from(req.pool).wrapping_sub(1));
+    let creds = user.and_then(PoolUser::creds);
+    let known = creds.is_some_and(cred::are_current);
+    if !known {
+        req.creds = cred::current().ok();
+    }
+    known
 }
 
 /// Gives a request that came back the credentials that its pool kept for it.
